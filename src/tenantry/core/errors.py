@@ -1,0 +1,180 @@
+"""Every error a client can meet, in one tree.
+
+    TenantryError
+    ├── InvalidRequest ── TooLarge, UnsupportedMedia, DocumentUnreadable
+    ├── Unauthenticated
+    ├── Forbidden ── BoundaryCrossed
+    ├── NotFound
+    ├── Conflict
+    ├── ContextMissing, ContextInvalid
+    ├── QueryRefused, QueryFailed, QueryTimeout
+    ├── ProviderError ── ProviderUnavailable, ProviderTimeout, ProviderRejected, ProviderMalformed
+    ├── StoreUnavailable
+    └── StartupRefused
+
+The class docstring is the default message. `code` is stable: clients may switch on it.
+`tenantry.api.errors` alone maps these to HTTP (RFC 9457); no message ever carries a secret, a
+foreign id, SQL of ours, or a path.
+"""
+
+from typing import ClassVar
+
+
+class TenantryError(Exception):
+    """Something went wrong inside Tenantry."""
+
+    code: ClassVar[str] = "internal_error"
+    http_status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+
+    @property
+    def message(self) -> str:
+        """What to tell the caller: one or two plain sentences."""
+        return str(self.args[0])
+
+
+class InvalidRequest(TenantryError):
+    """The request is not valid."""
+
+    code = "invalid_request"
+    http_status = 400
+
+
+class TooLarge(InvalidRequest):
+    """What was sent is larger than the limit."""
+
+    code = "too_large"
+    http_status = 413
+
+
+class UnsupportedMedia(InvalidRequest):
+    """This kind of file is not supported."""
+
+    code = "unsupported_media"
+    http_status = 415
+
+
+class DocumentUnreadable(InvalidRequest):
+    """The document could not be read."""
+
+    code = "document_unreadable"
+    http_status = 422
+
+
+class Unauthenticated(TenantryError):
+    """The credential is missing, unknown, expired or revoked."""
+
+    code = "unauthenticated"
+    http_status = 401
+
+
+class Forbidden(TenantryError):
+    """This credential may not do that."""
+
+    code = "forbidden"
+    http_status = 403
+
+
+class BoundaryCrossed(Forbidden):
+    """The request reached outside its tenant. It was refused and recorded."""
+
+    code = "boundary_crossed"
+
+
+class NotFound(TenantryError):
+    """There is no such thing here."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class Conflict(TenantryError):
+    """The request conflicts with what is stored."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class ContextMissing(TenantryError):
+    """No tenant context was set; nothing was read."""
+
+    code = "context_missing"
+
+
+class ContextInvalid(TenantryError):
+    """The tenant context is not genuine, has expired, or belongs elsewhere; nothing was read."""
+
+    code = "context_invalid"
+
+
+class QueryRefused(TenantryError):
+    """The query is outside what this connector allows."""
+
+    code = "query_refused"
+    http_status = 422
+
+
+class QueryFailed(TenantryError):
+    """The data source could not run the query."""
+
+    code = "query_failed"
+    http_status = 422
+
+
+class QueryTimeout(TenantryError):
+    """The query took longer than allowed and was stopped."""
+
+    code = "query_timeout"
+    http_status = 504
+
+
+class ProviderError(TenantryError):
+    """The model provider failed."""
+
+    code = "provider_error"
+    http_status = 502
+
+
+class ProviderUnavailable(ProviderError):
+    """The model provider could not be reached."""
+
+    code = "provider_unavailable"
+    http_status = 503
+    retryable = True
+
+
+class ProviderTimeout(ProviderError):
+    """The model provider did not answer in time."""
+
+    code = "provider_timeout"
+    http_status = 504
+    retryable = True
+
+
+class ProviderRejected(ProviderError):
+    """The model provider refused the request."""
+
+    code = "provider_rejected"
+
+
+class ProviderMalformed(ProviderError):
+    """The model provider sent something that is not a valid answer."""
+
+    code = "provider_malformed"
+
+
+class StoreUnavailable(TenantryError):
+    """The platform's database cannot be reached just now."""
+
+    code = "store_unavailable"
+    http_status = 503
+    retryable = True
+
+
+class StartupRefused(TenantryError):
+    """Tenantry will not start like this."""
+
+    code = "startup_refused"

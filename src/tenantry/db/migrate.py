@@ -1,0 +1,96 @@
+"""Forward-only migrations in plain SQL: checksummed, in order, one process at a time."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+
+import psycopg
+from psycopg import sql
+
+from tenantry.core.errors import StartupRefused, StoreUnavailable
+from tenantry.db.secrets import Secrets
+
+_LOCK = 7_223_410_000  # any constant; shared by all migrators of a database
+_HISTORY = b"""
+CREATE TABLE IF NOT EXISTS tenantry_private.migrations (
+    name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
+"""
+_APPLIED = b"SELECT name, sha256 FROM tenantry_private.migrations"
+_RECORD = b"INSERT INTO tenantry_private.migrations (name, sha256) VALUES (%s, %s)"
+_INSTALL_KEY = b"""
+INSERT INTO tenantry_private.signing_keys (key_id, inner_block, outer_block) VALUES (%s, %s, %s)
+ON CONFLICT (key_id) DO UPDATE
+   SET inner_block = excluded.inner_block, outer_block = excluded.outer_block, retired_at = NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A context signing key as the database stores it; see `isolation.signing`."""
+
+    key_id: str
+    inner_block: bytes
+    outer_block: bytes
+
+
+def migrate(admin_url: str, secrets: Secrets, key: SigningKey) -> list[str]:
+    """Bring the database to this version; the names of the migrations applied now.
+
+    Idempotent. Creates roles and extensions as the administrator, everything else as
+    `tenantry_owner`, and sets the roles' passwords to those of `secrets`.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached with these credentials.
+        StartupRefused: an applied migration was edited since, or the server lacks something.
+    """
+    try:
+        with psycopg.connect(admin_url, autocommit=True) as connection:
+            connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+            return _migrate(connection, secrets, key)
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable("The database cannot be reached as administrator.") from error
+    except psycopg.Error as error:
+        reason = error.diag.message_primary or type(error).__name__
+        raise StartupRefused(f"Migration failed: {reason}") from error
+
+
+def _migrate(
+    connection: psycopg.Connection[tuple[object, ...]], secrets: Secrets, key: SigningKey
+) -> list[str]:
+    if connection.info.server_version < 150_000:
+        raise StartupRefused("Tenantry needs PostgreSQL 15 or newer.")
+    room = resources.files("tenantry.db")
+    connection.execute(room.joinpath("bootstrap.sql").read_bytes())
+    _set_passwords(connection, secrets)
+    connection.execute("SET ROLE tenantry_owner")
+    connection.execute(_HISTORY)
+    applied = dict(connection.execute(_APPLIED).fetchall())
+    done = []
+    files = (f for f in room.joinpath("migrations").iterdir() if f.name.endswith(".sql"))
+    for file in sorted(files, key=lambda f: f.name):
+        text = file.read_bytes()
+        digest = hashlib.sha256(text).hexdigest()
+        if file.name in applied:
+            if applied[file.name] != digest:
+                raise StartupRefused(f"Migration {file.name} was changed after it was applied.")
+            continue
+        with connection.transaction():
+            connection.execute(text)
+            connection.execute(_RECORD, [file.name, digest])
+        done.append(file.name)
+    connection.execute(_INSTALL_KEY, [key.key_id, key.inner_block, key.outer_block])
+    return done
+
+
+def _set_passwords(
+    connection: psycopg.Connection[tuple[object, ...]], secrets: Secrets
+) -> None:
+    for role, password in (
+        ("tenantry_app", secrets.app_password),
+        ("tenantry_auth", secrets.auth_password),
+        ("tenantry_audit", secrets.audit_password),
+        ("tenantry_operator", secrets.operator_password),
+        ("tenantry_breakglass", secrets.breakglass_password),
+    ):
+        statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+        connection.execute(statement.format(sql.Identifier(role), sql.Literal(password)))

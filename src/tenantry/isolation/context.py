@@ -1,0 +1,121 @@
+"""The tenant context: the one object through which everything of a tenant is reached.
+
+It is always passed explicitly, as the first argument, never ambient. It cannot be forged by
+building one: a context carries a seal (HMAC-SHA256 over its fields) that only a `ContextMint`
+can make, and `isolation.transaction` refuses a context whose seal does not fit (DB-6). Mints are
+built once in `tenantry.platform` and handed to authentication and to workers only.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import UUID
+
+from tenantry.core.errors import ContextInvalid, Forbidden
+from tenantry.core.ids import MemberId, TenantId
+
+ActorKind = Literal["member", "operator", "worker"]
+Role = Literal["owner", "admin", "analyst", "viewer", "operator", "worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: a member of the tenant, an operator provisioning it, or a background worker."""
+
+    kind: ActorKind
+    id: UUID
+    role: Role
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class TenantContext:
+    """Proof that the holder acts for one tenant, as one actor, with these scopes.
+
+    Attributes:
+        tenant: the tenant; every row reached through this context belongs to it.
+        actor: who acts.
+        scopes: what the actor may do, such as `chat` or `documents:write`.
+        request_id: the request this belongs to; in every log line and audit event.
+        deadline: monotonic clock reading, in seconds, after which work must stop.
+        seal: HMAC over the fields above; made by `ContextMint` only.
+    """
+
+    tenant: TenantId
+    actor: Actor
+    scopes: frozenset[str]
+    request_id: str
+    deadline: float
+    seal: bytes = field(repr=False, compare=False)
+
+    @property
+    def member(self) -> MemberId:
+        """The member acting.
+
+        Raises:
+            Forbidden: the actor is no member of the tenant.
+        """
+        if self.actor.kind != "member":
+            raise Forbidden("Only a member of the tenant can do this.")
+        return MemberId(self.actor.id)
+
+    def require(self, scope: str) -> None:
+        """Refuse unless `scope` was granted.
+
+        Raises:
+            Forbidden: it was not.
+        """
+        if scope not in self.scopes:
+            raise Forbidden(f"This credential lacks the scope '{scope}'.")
+
+
+class ContextMint:
+    """Makes and verifies contexts; holds the process's sealing key, which never leaves it."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def mint(
+        self,
+        tenant: TenantId,
+        actor: Actor,
+        scopes: frozenset[str],
+        request_id: str,
+        deadline: float,
+    ) -> TenantContext:
+        """A sealed context for `actor` in `tenant`."""
+        seal = self._seal(tenant, actor, scopes, request_id, deadline)
+        return TenantContext(tenant, actor, scopes, request_id, deadline, seal)
+
+    def verify(self, ctx: TenantContext) -> None:
+        """Refuse a context that this mint did not make, or that was changed since.
+
+        Raises:
+            ContextInvalid: the seal does not fit the fields.
+        """
+        expected = self._seal(ctx.tenant, ctx.actor, ctx.scopes, ctx.request_id, ctx.deadline)
+        if not hmac.compare_digest(expected, ctx.seal):
+            raise ContextInvalid
+
+    def _seal(
+        self,
+        tenant: TenantId,
+        actor: Actor,
+        scopes: frozenset[str],
+        request_id: str,
+        deadline: float,
+    ) -> bytes:
+        fields = (
+            str(tenant),
+            str(actor),
+            actor.role,
+            ",".join(sorted(scopes)),
+            request_id,
+            repr(deadline),
+        )
+        # Length-prefixed, so that no field's content can be moved into its neighbour.
+        message = b"".join(len(f.encode()).to_bytes(4) + f.encode() for f in fields)
+        return hmac.new(self._key, message, hashlib.sha256).digest()

@@ -1,0 +1,41 @@
+"""Signs the tenant context towards the database (DB-4).
+
+Token layout and verification: `db/migrations/0001_context.sql`. HMAC-SHA256 as in RFC 2104.
+"""
+
+import hashlib
+import hmac
+
+from tenantry.isolation.context import TenantContext
+
+_BLOCK = 64  # SHA-256's block, in bytes
+
+
+class ContextSigner:
+    """Makes the token that `tenantry.current_tenant()` verifies; holds the signing key."""
+
+    def __init__(self, key: bytes, key_id: str = "k1") -> None:
+        self._key = key
+        self._key_id = key_id
+
+    @property
+    def key_id(self) -> str:
+        """Which row of `signing_keys` verifies the tokens made here."""
+        return self._key_id
+
+    def token(self, ctx: TenantContext, backend_pid: int, expires_at: int) -> str:
+        """The signed context of one transaction.
+
+        Args:
+            ctx: a verified context.
+            backend_pid: process id of the PostgreSQL backend that may use it.
+            expires_at: seconds since 1970 after which the database refuses it.
+        """
+        body = f"{self._key_id}{ctx.tenant}{ctx.actor.id}{expires_at:010d}{backend_pid}"
+        return body + hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
+
+    def blocks(self) -> tuple[bytes, bytes]:
+        """The key's inner and outer padded blocks, as the database stores them."""
+        key = self._key if len(self._key) <= _BLOCK else hashlib.sha256(self._key).digest()
+        padded = key.ljust(_BLOCK, b"\0")
+        return bytes(b ^ 0x36 for b in padded), bytes(b ^ 0x5C for b in padded)

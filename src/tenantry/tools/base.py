@@ -1,0 +1,69 @@
+"""The shape of a bound tool and of what it gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from tenantry.core.events import Json
+from tenantry.providers.base import ToolSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a statement of an answer comes from.
+
+    Attributes:
+        ref: the session's reference, such as `doc:1` or `query:1`.
+        kind: `document` or `query`.
+        title: document title or connector name.
+        locator: page or heading of a passage; for a query, the SQL that ran.
+        start: offset of the passage's first character in the document's text; 0 for a query.
+        end: offset after its last character; for a query, the number of rows.
+        quote: the passage's first characters, at most 300.
+        document_id: the document, as text, for the tenant's own clients; never shown to a model.
+    """
+
+    ref: str
+    kind: str
+    title: str
+    locator: str
+    start: int
+    end: int
+    quote: str = ""
+    document_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool gives back to the agent.
+
+    Attributes:
+        content: JSON value shown to the model, as untrusted data.
+        origin: what the content derives from, for the prompt manifest.
+        citations: sources that an answer built on it may cite.
+        rows: rows returned, for metering.
+        is_error: True when the tool failed or refused; content then says why.
+    """
+
+    content: Json
+    origin: str
+    citations: tuple[Citation, ...] = ()
+    rows: int = 0
+    is_error: bool = False
+
+
+class BoundTool(Protocol):
+    """A capability made for one session by `bind`; the tenant is inside it, not an argument."""
+
+    @property
+    def spec(self) -> ToolSpec:
+        """Name, description and closed argument schema, generated from the bound signature."""
+        ...
+
+    async def run(self, arguments: Mapping[str, Json]) -> ToolResult:
+        """Execute with arguments that already passed the schema.
+
+        Raises:
+            TenantryError: any refusal or failure; the executor turns it into an error result.
+        """
+        ...
