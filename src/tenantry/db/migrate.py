@@ -82,9 +82,7 @@ def _migrate(
     return done
 
 
-def _set_passwords(
-    connection: psycopg.Connection[tuple[object, ...]], secrets: Secrets
-) -> None:
+def _set_passwords(connection: psycopg.Connection[tuple[object, ...]], secrets: Secrets) -> None:
     for role, password in (
         ("tenantry_app", secrets.app_password),
         ("tenantry_auth", secrets.auth_password),

@@ -45,9 +45,7 @@ def parse(text: str) -> Queries:
     names, bodies = parts[1::2], parts[2::2]
     if len(set(names)) != len(names):
         raise StartupRefused(f"A query name is given twice among {names}.")
-    return Queries(
-        {n: _without_comments(b).encode() for n, b in zip(names, bodies, strict=True)}
-    )
+    return Queries({n: _without_comments(b).encode() for n, b in zip(names, bodies, strict=True)})
 
 
 def load(room: str) -> Queries:

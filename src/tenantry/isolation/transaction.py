@@ -5,27 +5,19 @@ message carries BEGIN and the signed context together; the last carries COMMIT a
 everything a smuggled statement could have left on the session.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
-from psycopg.rows import DictRow
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import (
-    Conflict,
-    ContextInvalid,
-    ContextMissing,
-    InvalidRequest,
-    StoreUnavailable,
-    TenantryError,
-)
+from tenantry.core.errors import TenantryError
 from tenantry.db.pool import Connection, RolePool
 from tenantry.isolation.context import ContextMint, TenantContext
 from tenantry.isolation.signing import ContextSigner
+from tenantry.isolation.statements import Parameters, Statements, translate
 
 _TOKEN_LIFE_S = 300
 _BEGIN = sql.SQL("BEGIN; SELECT set_config('tenantry.context', {}, true)")
@@ -34,42 +26,15 @@ _RESET = b"RESET ALL; UNLISTEN *; CLOSE ALL; SELECT pg_advisory_unlock_all()"
 _COMMIT = b"COMMIT; " + _RESET
 _ROLLBACK = b"ROLLBACK; " + _RESET
 
-Parameters = Mapping[str, object]
 
-
-class Transaction:
+class Transaction(Statements):
     """Statements of one tenant, all in one database transaction."""
 
     def __init__(self, connection: Connection, ctx: TenantContext) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self.ctx = ctx
 
-    async def rows(self, query: bytes, **parameters: object) -> list[DictRow]:
-        """All rows of `query`, as dictionaries by column name."""
-        cursor = await self._connection.execute(query, self._with_tenant(parameters))
-        return await cursor.fetchall()
-
-    async def row(self, query: bytes, **parameters: object) -> DictRow | None:
-        """The first row of `query`, or None."""
-        cursor = await self._connection.execute(query, self._with_tenant(parameters))
-        return await cursor.fetchone()
-
-    async def value(self, query: bytes, **parameters: object) -> Any:
-        """First column of the first row, or None."""
-        found = await self.row(query, **parameters)
-        return None if found is None else next(iter(found.values()))
-
-    async def execute(self, query: bytes, **parameters: object) -> int:
-        """Run a statement; the number of rows it touched."""
-        cursor = await self._connection.execute(query, self._with_tenant(parameters))
-        return cursor.rowcount
-
-    async def execute_many(self, query: bytes, parameters: Sequence[Parameters]) -> None:
-        """Run a statement once per element, in one pipelined batch."""
-        async with self._connection.cursor() as cursor:
-            await cursor.executemany(query, [self._with_tenant(p) for p in parameters])
-
-    def _with_tenant(self, parameters: Parameters) -> dict[str, object]:
+    def _bound(self, parameters: Parameters) -> dict[str, object]:
         # `%(tenant)s` is always the context's own: no caller can pass another.
         return {**parameters, "tenant": self.ctx.tenant}
 
@@ -96,8 +61,8 @@ class Database:
     async def tenant(self, ctx: TenantContext) -> AsyncIterator[Transaction]:
         """A transaction in which exactly the rows of `ctx.tenant` exist.
 
-        Commits at the end; any exception, cancellation included, rolls back and closes the
-        connection.
+        Commits at the end. An error of ours rolls back; anything else, cancellation included,
+        also closes the connection.
 
         Raises:
             ContextInvalid: the context is not one our authentication made.
@@ -134,23 +99,3 @@ class Database:
     async def _roll_back(self, connection: Connection) -> None:
         if connection.info.transaction_status != TransactionStatus.ACTIVE:
             await connection.execute(_ROLLBACK, prepare=False)
-
-
-_BY_STATE: Mapping[str, type[TenantryError]] = {
-    "TC001": ContextMissing,
-    "TC002": ContextInvalid,
-    "23505": Conflict,
-    "23503": Conflict,
-}
-
-
-def translate(error: psycopg.Error) -> TenantryError:
-    """Our error for PostgreSQL's; its text is dropped, since it may quote rows and names."""
-    state = error.sqlstate or ""
-    if state in _BY_STATE:
-        return _BY_STATE[state]()
-    if state[:2] in {"22", "23"}:
-        return InvalidRequest("A value is outside what can be stored.")
-    if state == "" or state[:2] in {"08", "53", "57", "25"}:
-        return StoreUnavailable()
-    return TenantryError()

@@ -1,0 +1,107 @@
+"""The hash-chained audit log (SEC-4): a chain per tenant and a chain of heads.
+
+Events are appended on a connection of their own, by a role that may call one function and nothing
+else: evidence of a refusal survives the rollback of the attack. Chains and their verification are
+in `db/migrations/0003_audit.sql`.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from tenantry.core.events import AuditEvent
+from tenantry.core.ids import PLATFORM
+from tenantry.db.queries import load
+from tenantry.isolation.context import TenantContext
+from tenantry.isolation.statements import RoleDatabase
+from tenantry.isolation.transaction import Database
+
+_SQL = load("tenantry.security")
+_NEWEST = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One place where the log contradicts itself; `seq` is an anchor's number for the nil tenant."""
+
+    tenant: UUID
+    seq: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Outcome of reading the whole log."""
+
+    events: int
+    chains: int
+    defects: tuple[Defect, ...]
+
+
+class AuditLog:
+    """Appends to, reads and verifies the audit log."""
+
+    def __init__(self, door: RoleDatabase, key: bytes) -> None:
+        self._door = door
+        self._key = key
+
+    async def record(self, event: AuditEvent) -> None:
+        """Append the event to its tenant's chain; durable on return (one round trip).
+
+        Raises:
+            StoreUnavailable: the log cannot be written; the caller must refuse its work.
+        """
+        async with self._door.autocommit() as statements:
+            await statements.execute(
+                _SQL["append_audit"],
+                owner=event.tenant,
+                actor=event.actor,
+                action=event.action,
+                outcome=event.outcome,
+                layer=event.layer,
+                target_digest=self.digest(event.target) if event.target else "",
+                detail=Jsonb(dict(event.detail)),
+                request_id=event.request_id,
+            )
+
+    def digest(self, target: str) -> str:
+        """Keyed digest of a target: ids can be guessed, so a plain hash would reveal them."""
+        return hmac.new(self._key, target.encode(), hashlib.sha256).hexdigest()
+
+    async def anchor(self) -> int:
+        """Add to the chain of heads what moved since its last link; the newest link's number."""
+        async with self._door.autocommit() as statements:
+            return int(await statements.value(_SQL["anchor_audit"]))
+
+    async def verify(self) -> Verification:
+        """Recompute every link of every chain."""
+        async with self._door.transaction() as statements:
+            counts = await statements.row(_SQL["count_audit"]) or {"events": 0, "chains": 0}
+            broken = await statements.rows(_SQL["verify_audit"])
+        defects = tuple(Defect(r["tenant_id"], r["seq"], r["problem"]) for r in broken)
+        return Verification(counts["events"], counts["chains"], defects)
+
+    async def platform_events(
+        self, before: int = _NEWEST, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Events that belong to no tenant (operators, failed sign-ins), newest first."""
+        async with self._door.autocommit() as statements:
+            return await statements.rows(
+                _SQL["list_platform_audit"], owner=PLATFORM, before=before, limit=limit
+            )
+
+
+async def tenant_events(
+    ctx: TenantContext,
+    db: Database,
+    before: int = _NEWEST,
+    limit: int = 100,
+    outcome: str | None = None,
+) -> list[dict[str, Any]]:
+    """The tenant's own audit events with `seq` below `before`, newest first."""
+    async with db.tenant(ctx) as tx:
+        return await tx.rows(_SQL["list_audit"], before=before, limit=limit, outcome=outcome)

@@ -1,0 +1,1 @@
+"""The proofs. `tests/isolation` is the signature room: what no tenant can do to another."""
