@@ -16,7 +16,7 @@ def main(lock: str, pg_ctl: str, cluster: str) -> int:
     os.chdir("/")
     with Path(lock).open("w") as users:
         fcntl.flock(users, fcntl.LOCK_EX)
-        owner = os.stat(cluster)
+        owner = Path(cluster).stat()
         as_owner = {} if os.geteuid() != 0 else {"user": owner.st_uid, "group": owner.st_gid}
         stop = [pg_ctl, "-D", cluster, "-m", "fast", "-w", "stop"]
         return subprocess.run(stop, check=False, **as_owner).returncode  # type: ignore[call-overload, no-any-return]  # noqa: S603

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -55,7 +56,7 @@ def migrate(admin_url: str, secrets: Secrets, key: SigningKey) -> list[str]:
 
 
 def _migrate(
-    connection: psycopg.Connection[tuple[object, ...]], secrets: Secrets, key: SigningKey
+    connection: psycopg.Connection[tuple[Any, ...]], secrets: Secrets, key: SigningKey
 ) -> list[str]:
     if connection.info.server_version < 150_000:
         raise StartupRefused("Tenantry needs PostgreSQL 15 or newer.")
@@ -64,7 +65,7 @@ def _migrate(
     _set_passwords(connection, secrets)
     connection.execute("SET ROLE tenantry_owner")
     connection.execute(_HISTORY)
-    applied = dict(connection.execute(_APPLIED).fetchall())
+    applied: dict[str, str] = dict(connection.execute(_APPLIED).fetchall())
     done = []
     files = (f for f in room.joinpath("migrations").iterdir() if f.name.endswith(".sql"))
     for file in sorted(files, key=lambda f: f.name):
@@ -82,7 +83,7 @@ def _migrate(
     return done
 
 
-def _set_passwords(connection: psycopg.Connection[tuple[object, ...]], secrets: Secrets) -> None:
+def _set_passwords(connection: psycopg.Connection[tuple[Any, ...]], secrets: Secrets) -> None:
     for role, password in (
         ("tenantry_app", secrets.app_password),
         ("tenantry_auth", secrets.auth_password),

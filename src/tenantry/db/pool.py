@@ -1,5 +1,7 @@
-"""Connections to the platform's database, one small pool per role. PROTECTED by import-linter:
-only `isolation` and `platform` may import this, so that nobody else ever holds a connection.
+"""Connections to the platform's database, one small pool per role.
+
+PROTECTED by import-linter: only `isolation` and `platform` may import this, so that nobody else
+ever holds a connection.
 """
 
 from collections.abc import AsyncIterator

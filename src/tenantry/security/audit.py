@@ -26,7 +26,7 @@ _NEWEST = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One place where the log contradicts itself; `seq` is an anchor's number for the nil tenant."""
+    """Where the log contradicts itself; `seq` is an anchor's number for the nil tenant."""
 
     tenant: UUID
     seq: int

@@ -1,0 +1,179 @@
+"""From a credential to a tenant context: the only HTTP-side maker of one (SEC-6, DB-6).
+
+The tenant comes from the credential alone. A key is looked up at each request (one round trip),
+so that revoking it, disabling its member or suspending its tenant holds from the next request on.
+"""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NoReturn
+from uuid import UUID
+
+from tenantry.core.clock import Clock
+from tenantry.core.errors import Forbidden, Unauthenticated
+from tenantry.core.events import AuditEvent, AuditSink
+from tenantry.core.ids import PLATFORM, MemberId, TenantId
+from tenantry.db.queries import load
+from tenantry.isolation.context import Actor, ContextMint, TenantContext
+from tenantry.isolation.statements import RoleDatabase
+from tenantry.security.keys import ApiKey
+from tenantry.security.scopes import ROLE_SCOPES
+from tenantry.security.tokens import TokenIssuer
+
+_SQL = load("tenantry.security")
+_TOUCH_EVERY = timedelta(minutes=1)
+_NO_DIGEST = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An authenticated operator, with what its key allows."""
+
+    id: UUID
+    key_id: UUID
+    scopes: frozenset[str]
+
+    def __str__(self) -> str:
+        return f"operator:{self.id}"
+
+    def require(self, scope: str) -> None:
+        """Refuse unless the key grants `scope`.
+
+        Raises:
+            Forbidden: it does not.
+        """
+        if scope not in self.scopes:
+            raise Forbidden(f"This operator key lacks the scope '{scope}'.")
+
+
+class Authenticator:
+    """Turns credentials into contexts and operators; audits what it refuses."""
+
+    def __init__(
+        self,
+        door: RoleDatabase,
+        mint: ContextMint,
+        tokens: TokenIssuer,
+        pepper: bytes,
+        audit: AuditSink,
+        clock: Clock,
+    ) -> None:
+        self._door = door
+        self._mint = mint
+        self._tokens = tokens
+        self._pepper = pepper
+        self._audit = audit
+        self._clock = clock
+
+    async def context(self, credential: str, request_id: str, timeout_s: float) -> TenantContext:
+        """The context of the member whose API key or member token this is.
+
+        Raises:
+            Unauthenticated: unknown, expired or revoked, or its member or tenant is not active.
+        """
+        deadline = self._clock.monotonic() + timeout_s
+        if credential.startswith("tnt_"):
+            tenant, member, role, scopes = await self._by_key(credential, request_id)
+        else:
+            tenant, member, role, scopes = await self._by_token(credential, request_id)
+        # A key keeps the scopes it was given, but never more than the member's role has today.
+        granted = scopes & ROLE_SCOPES[role]
+        actor = Actor("member", member, role)  # type: ignore[arg-type]  # the table checks the role
+        return self._mint.mint(tenant, actor, granted, request_id, deadline)
+
+    async def operator(self, credential: str, request_id: str) -> Operator:
+        """The operator whose key this is.
+
+        Raises:
+            Unauthenticated: unknown, expired or revoked.
+        """
+        key = ApiKey.parse(credential)
+        if key is None or key.kind != "operator":
+            await self._refuse(PLATFORM, "key.unknown", credential[:17], request_id)
+        async with self._door.autocommit() as statements:
+            rows = await statements.rows(_SQL["find_operator_keys"], public_id=key.public_id)
+            row = self._matching(key, rows)
+            if row is None or not self._is_live(row):
+                await self._refuse(PLATFORM, "key.refused", key.public_id, request_id)
+            if self._is_stale(row):
+                await statements.execute(
+                    _SQL["touch_operator_key"], key_id=row["key_id"], now=self._clock.now()
+                )
+        return Operator(row["operator_id"], row["key_id"], frozenset(row["scopes"]))
+
+    def for_operator(self, operator: Operator, tenant: TenantId, request_id: str) -> TenantContext:
+        """A context in which an operator provisions one tenant: no scope that reads content."""
+        operator.require("tenants:write")
+        actor = Actor("operator", operator.id, "operator")
+        scopes = frozenset({"provision"})
+        deadline = self._clock.monotonic() + 60
+        return self._mint.mint(tenant, actor, scopes, request_id, deadline)
+
+    async def _by_key(
+        self, credential: str, request_id: str
+    ) -> tuple[TenantId, MemberId, str, frozenset[str]]:
+        key = ApiKey.parse(credential)
+        if key is None or key.kind != "live":
+            await self._refuse(PLATFORM, "key.unknown", credential[:17], request_id)
+        async with self._door.autocommit() as statements:
+            rows = await statements.rows(_SQL["find_keys"], public_id=key.public_id)
+            row = self._matching(key, rows)
+            if row is None:
+                await self._refuse(PLATFORM, "key.unknown", key.public_id, request_id)
+            tenant = TenantId(row["tenant_id"])
+            if not self._is_live(row) or not _is_active(row):
+                await self._refuse(tenant, "key.refused", str(row["key_id"]), request_id)
+            if self._is_stale(row):
+                await statements.execute(
+                    _SQL["touch_key"],
+                    tenant_id=tenant,
+                    key_id=row["key_id"],
+                    now=self._clock.now(),
+                )
+        return tenant, MemberId(row["member_id"]), row["role"], frozenset(row["scopes"])
+
+    async def _by_token(
+        self, credential: str, request_id: str
+    ) -> tuple[TenantId, MemberId, str, frozenset[str]]:
+        try:
+            token = self._tokens.read(credential)
+        except Unauthenticated:
+            await self._refuse(PLATFORM, "token.refused", "", request_id)
+        async with self._door.autocommit() as statements:
+            row = await statements.row(
+                _SQL["find_member"], tenant_id=token.tenant, member_id=token.member
+            )
+        if row is None or not _is_active(row):
+            await self._refuse(token.tenant, "token.refused", str(token.member), request_id)
+        return token.tenant, token.member, row["role"], token.scopes
+
+    def _matching(self, key: ApiKey, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+        digest = key.digest(self._pepper)
+        found = None
+        # An unknown id is compared too, so that it costs what a known one costs.
+        for row in [*rows, {"digest": _NO_DIGEST}]:
+            if hmac.compare_digest(digest, bytes(row["digest"])):
+                found = row
+        return found
+
+    def _is_live(self, row: dict[str, Any]) -> bool:
+        ends = [row[name] for name in ("expires_at", "revoked_at") if row[name] is not None]
+        return all(end > self._clock.now() for end in ends)
+
+    def _is_stale(self, row: dict[str, Any]) -> bool:
+        used = row["last_used_at"]
+        return used is None or self._clock.now() - used > _TOUCH_EVERY
+
+    async def _refuse(
+        self, tenant: TenantId, action: str, target: str, request_id: str
+    ) -> NoReturn:
+        await self._audit.record(
+            AuditEvent(tenant, "anonymous", action, "refused", "api", target, {}, request_id)
+        )
+        raise Unauthenticated
+
+
+def _is_active(row: dict[str, Any]) -> bool:
+    return bool(row["member_status"] == "active" and row["tenant_status"] == "active")
