@@ -1,0 +1,117 @@
+"""The price book (COST-3): versioned, in whole micro-dollars per million units, exact.
+
+A price of p micro-dollars per million units is p pico-dollars per unit, so that a cost is a
+product of integers with nothing to round. A version is never changed once written: an entry of
+the ledger names the version it was priced by, and can be recomputed at any time.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Literal
+
+from tenantry.db.queries import load
+from tenantry.isolation.statements import Statements
+from tenantry.metering.usage import TokenUsage, ToolUsage
+
+Unit = Literal["input_token", "cached_token", "output_token", "millisecond", "row", "byte", "call"]
+
+PICOUSD_PER_USD = 10**12
+ANY_MODEL = "*"
+_SQL = load("tenantry.metering")
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Prices of one model: micro-USD per million units, which is pico-USD per unit."""
+
+    by_unit: Mapping[Unit, int]
+
+    def of_tokens(self, usage: TokenUsage) -> int:
+        """Cost of one call in pico-USD; cached tokens cost as much as others unless priced."""
+        fresh = self.by_unit.get("input_token", 0)
+        return (
+            self.by_unit.get("call", 0)
+            + (usage.input_tokens - usage.cached_tokens) * fresh
+            + usage.cached_tokens * self.by_unit.get("cached_token", fresh)
+            + usage.output_tokens * self.by_unit.get("output_token", 0)
+        )
+
+    def of_tool(self, usage: ToolUsage) -> int:
+        """Cost of one tool execution in pico-USD."""
+        return (
+            self.by_unit.get("call", 0)
+            + usage.duration_ms * self.by_unit.get("millisecond", 0)
+            + usage.rows * self.by_unit.get("row", 0)
+            + usage.size_bytes * self.by_unit.get("byte", 0)
+        )
+
+    def of_storage(self, size_bytes: int, rows: int) -> int:
+        """Cost in pico-USD of keeping that much for a day."""
+        return size_bytes * self.by_unit.get("byte", 0) + rows * self.by_unit.get("row", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """One line of a price book, as `tenantry.prices` stores it."""
+
+    provider: str
+    model: str
+    unit: Unit
+    microusd_per_million: int
+
+
+@dataclass(frozen=True, slots=True)
+class PriceVersion:
+    """One version of the book: which prices count from when."""
+
+    number: int
+    effective_at: datetime
+    rates: Mapping[tuple[str, str], Rates]
+
+    @classmethod
+    def of(cls, number: int, effective_at: datetime, rows: Iterable[PriceRow]) -> "PriceVersion":
+        """The version made of these lines."""
+        found: dict[tuple[str, str], dict[Unit, int]] = {}
+        for row in rows:
+            found.setdefault((row.provider, row.model), {})[row.unit] = row.microusd_per_million
+        rates = {model: Rates(MappingProxyType(units)) for model, units in found.items()}
+        return cls(number, effective_at, MappingProxyType(rates))
+
+
+class PriceBook:
+    """Every version of the prices, in memory; `refresh` reads those added since.
+
+    An empty book prices nothing: use is then recorded at cost 0 and marked as unpriced.
+    """
+
+    def __init__(self, versions: Iterable[PriceVersion] = ()) -> None:
+        self._versions = {version.number: version for version in versions}
+
+    async def refresh(self, statements: Statements) -> None:
+        """Read the versions that are not in memory yet; any role that serves requests may."""
+        rows = await statements.rows(_SQL["new_prices"], known=list(self._versions))
+        added: dict[int, tuple[datetime, list[PriceRow]]] = {}
+        for row in rows:
+            lines = added.setdefault(row["price_version"], (row["effective_at"], []))[1]
+            if row["provider"] is not None:
+                lines.append(
+                    PriceRow(
+                        row["provider"], row["model"], row["unit"], row["microusd_per_million"]
+                    )
+                )
+        for number, (effective_at, lines) in added.items():
+            self._versions[number] = PriceVersion.of(number, effective_at, lines)
+
+    def version_at(self, moment: datetime) -> int:
+        """The newest version in force at `moment`; 0 when there is none."""
+        in_force = (v.number for v in self._versions.values() if v.effective_at <= moment)
+        return max(in_force, default=0)
+
+    def rates(self, version: int, provider: str, model: str) -> Rates | None:
+        """The model's own prices, else the provider's `*`, else None: it is unpriced."""
+        book = self._versions.get(version)
+        if book is None:
+            return None
+        return book.rates.get((provider, model)) or book.rates.get((provider, ANY_MODEL))
