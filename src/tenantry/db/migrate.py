@@ -14,7 +14,9 @@ from tenantry.db.secrets import Secrets
 _LOCK = 7_223_410_000  # any constant; shared by all migrators of a database
 _HISTORY = b"""
 CREATE TABLE IF NOT EXISTS tenantry_private.migrations (
-    name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
+    name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
+GRANT USAGE ON SCHEMA tenantry_private TO tenantry_operator;
+GRANT SELECT ON tenantry_private.migrations TO tenantry_operator;
 """
 _APPLIED = b"SELECT name, sha256 FROM tenantry_private.migrations"
 _RECORD = b"INSERT INTO tenantry_private.migrations (name, sha256) VALUES (%s, %s)"
@@ -32,6 +34,29 @@ class SigningKey:
     key_id: str
     inner_block: bytes
     outer_block: bytes
+
+
+def shipped_migrations() -> dict[str, bytes]:
+    """The migrations of this version, in order: file name to SQL."""
+    folder = resources.files("tenantry.db").joinpath("migrations")
+    files = sorted(folder.iterdir(), key=lambda f: f.name)
+    return {f.name: f.read_bytes() for f in files if f.name.endswith(".sql")}
+
+
+def pending_migrations(operator_url: str) -> list[str]:
+    """Migrations of this version that the database lacks; needs no more than the operator role.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached.
+    """
+    try:
+        with psycopg.connect(operator_url, autocommit=True) as connection:
+            applied = {row[0] for row in connection.execute(_APPLIED).fetchall()}
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        applied = set()
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable("The database cannot be reached as tenantry_operator.") from error
+    return [name for name in shipped_migrations() if name not in applied]
 
 
 def migrate(admin_url: str, secrets: Secrets, key: SigningKey) -> list[str]:
@@ -67,18 +92,16 @@ def _migrate(
     connection.execute(_HISTORY)
     applied: dict[str, str] = dict(connection.execute(_APPLIED).fetchall())
     done = []
-    files = (f for f in room.joinpath("migrations").iterdir() if f.name.endswith(".sql"))
-    for file in sorted(files, key=lambda f: f.name):
-        text = file.read_bytes()
+    for name, text in shipped_migrations().items():
         digest = hashlib.sha256(text).hexdigest()
-        if file.name in applied:
-            if applied[file.name] != digest:
-                raise StartupRefused(f"Migration {file.name} was changed after it was applied.")
+        if name in applied:
+            if applied[name] != digest:
+                raise StartupRefused(f"Migration {name} was changed after it was applied.")
             continue
         with connection.transaction():
             connection.execute(text)
-            connection.execute(_RECORD, [file.name, digest])
-        done.append(file.name)
+            connection.execute(_RECORD, [name, digest])
+        done.append(name)
     connection.execute(_INSTALL_KEY, [key.key_id, key.inner_block, key.outer_block])
     return done
 

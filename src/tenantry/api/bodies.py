@@ -1,0 +1,125 @@
+"""What requests may say: closed models, so that an unknown field is an error, never ignored."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RoleName = Literal["owner", "admin", "analyst", "viewer"]
+ExternalId = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class Body(BaseModel):
+    """Base of every request body: no field beyond those declared."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+
+
+class OwnerBody(Body):
+    """First member of a new tenant."""
+
+    external_id: ExternalId
+    display_name: str = Field(default="", max_length=200)
+
+
+class TenantBody(Body):
+    """A tenant to create, with its first owner."""
+
+    name: Name
+    owner: OwnerBody
+
+
+class TenantChangeBody(Body):
+    """A tenant's new standing."""
+
+    status: Literal["active", "suspended"]
+
+
+class TokenBody(Body):
+    """A member token to mint; the member is created when the tenant does not know it yet."""
+
+    # Here, and only here, a caller names a tenant: an operator's key belongs to none.
+    tenant: Annotated[str, Field(description="Name or id of the tenant", max_length=63)]
+    external_id: ExternalId
+    display_name: str = Field(default="", max_length=200)
+    role: Literal["admin", "analyst", "viewer"] = "viewer"
+    scopes: list[str] | None = None
+    lifetime_s: int = Field(default=900, ge=1, le=3600)
+
+
+class MemberBody(Body):
+    """A member to add."""
+
+    external_id: ExternalId
+    role: RoleName
+    display_name: str = Field(default="", max_length=200)
+
+
+class MemberChangeBody(Body):
+    """What to change of a member; what is left out stays."""
+
+    role: RoleName | None = None
+    status: Literal["active", "disabled"] | None = None
+    display_name: str | None = Field(default=None, max_length=200)
+
+
+class KeyBody(Body):
+    """A key to issue; to the caller itself unless a member is named."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    member_id: str | None = None
+    scopes: list[str] | None = None
+    expires_in_s: int | None = Field(default=None, ge=1, le=5 * 366 * 86400)
+
+    @property
+    def expires_in(self) -> timedelta | None:
+        """How long the key lives; None is for ever."""
+        return None if self.expires_in_s is None else timedelta(seconds=self.expires_in_s)
+
+
+class RotationBody(Body):
+    """How long the old key goes on working beside its successor."""
+
+    overlap_s: int = Field(default=0, ge=0, le=7 * 86400)
+
+
+class AssistantBody(Body):
+    """An assistant to create."""
+
+    name: Name
+    instructions: Annotated[str, Field(max_length=20000)]
+    model: Annotated[str, Field(min_length=1, max_length=200)] = "keyless"
+    tools: list[str] | None = None
+    settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class AssistantVersionBody(Body):
+    """A new version of an assistant, complete: nothing is inherited from the one before."""
+
+    instructions: Annotated[str, Field(max_length=20000)]
+    model: Annotated[str, Field(min_length=1, max_length=200)] = "keyless"
+    tools: list[str] | None = None
+    settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class RollbackBody(Body):
+    """The version to return to."""
+
+    version: int = Field(ge=1)
+
+
+class ConnectorBody(Body):
+    """A data source to add."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    kind: Annotated[str, Field(max_length=50)] = "files"
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class PatternBody(Body):
+    """A verified query: a question and the SQL that answers it."""
+
+    connector: Annotated[str, Field(max_length=63)]
+    question: Annotated[str, Field(min_length=3, max_length=1000)]
+    sql: Annotated[str, Field(min_length=1, max_length=20000)]

@@ -1,0 +1,73 @@
+"""Errors as problem documents (RFC 9457). The only place that knows HTTP status codes of errors."""
+
+import logging
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tenantry.core.errors import StoreUnavailable, TenantryError
+
+_LOG = logging.getLogger("tenantry.api")
+MEDIA_TYPE = "application/problem+json"
+_TITLES = {
+    400: "Bad request",
+    401: "Not authenticated",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Not processable",
+    429: "Too many requests",
+    500: "Internal error",
+    502: "Provider error",
+    503: "Temporarily unavailable",
+    504: "Timed out",
+}
+
+
+def problem_body(error: TenantryError, request_id: str) -> dict[str, object]:
+    """The problem document of an error, as a JSON object.
+
+    `error` repeats it in the form that OpenAI's clients read: one body serves both.
+    """
+    return {
+        "type": f"https://tenantry.dev/problems/{error.code}",
+        "title": _TITLES.get(error.http_status, "Error"),
+        "status": error.http_status,
+        "detail": error.message,
+        "code": error.code,
+        "request_id": request_id,
+        "error": {"message": error.message, "type": error.code, "code": error.code, "param": None},
+    }
+
+
+def problem_headers(error: TenantryError) -> dict[str, str]:
+    """Headers that go with the problem document of an error."""
+    headers = {"content-type": MEDIA_TYPE, "cache-control": "no-store"}
+    if error.http_status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if error.retryable:
+        headers["retry-after"] = "2"
+    return headers
+
+
+def problem(error: TenantryError, request_id: str) -> Response:
+    """The response to an error."""
+    body = orjson.dumps(problem_body(error, request_id))
+    return Response(body, status_code=error.http_status, headers=problem_headers(error))
+
+
+def unexpected(error: Exception, request_id: str) -> TenantryError:
+    """What a caller is told of an error that is none of ours; the log keeps the rest."""
+    if isinstance(error, OSError):
+        return StoreUnavailable()
+    _LOG.error("unexpected_error", exc_info=error, extra={"request_id": request_id})
+    return TenantryError()
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the server gave this request."""
+    return str(request.scope["state"]["request_id"])

@@ -1,0 +1,110 @@
+"""The command line's HTTP client: the public API with a key, nothing else."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import click
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+_TIMEOUT = aiohttp.ClientTimeout(total=600, sock_connect=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Calls one server with one credential."""
+
+    base_url: str
+    credential: str = field(repr=False)
+
+    @classmethod
+    def from_environment(cls, variable: str = "TENANTRY_API_KEY") -> "Client":
+        """A client with the key in the environment variable `variable`.
+
+        Raises:
+            click.UsageError: it is not set.
+        """
+        credential = os.environ.get(variable, "")
+        if not credential:
+            raise click.UsageError(f"Set {variable}.")
+        return cls(os.environ.get("TENANTRY_BASE_URL", DEFAULT_URL).rstrip("/"), credential)
+
+    def get(self, path: str, **query: str | int) -> dict[str, Any]:
+        """GET a JSON document."""
+        return asyncio.run(self.call("GET", path, params=query))
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """POST a JSON document."""
+        return asyncio.run(self.call("POST", path, json=body or {}))
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """PATCH a JSON document."""
+        return asyncio.run(self.call("PATCH", path, json=body))
+
+    def delete(self, path: str) -> None:
+        """DELETE a resource."""
+        asyncio.run(self.call("DELETE", path))
+
+    def upload(self, path: str, file: Path, fields: Mapping[str, str]) -> dict[str, Any]:
+        """POST a file as multipart form data."""
+        form = aiohttp.FormData()
+        for name, value in fields.items():
+            form.add_field(name, value)
+        form.add_field("file", file.read_bytes(), filename=file.name)
+        return asyncio.run(self.call("POST", path, data=form))
+
+    async def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """One call; the JSON answer, or an empty object.
+
+        Raises:
+            click.ClickException: the server refused or cannot be reached.
+        """
+        async with self.open(method, path, **options) as response:
+            if response.status == 204:
+                return {}
+            answer: dict[str, Any] = await response.json()
+            return answer
+
+    async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[str]:
+        """POST and give the data of each server-sent event."""
+        async with self.open("POST", path, json=body) as response:
+            async for line in response.content:
+                text = line.decode().strip()
+                if text.startswith("data: "):
+                    yield text.removeprefix("data: ")
+
+    @asynccontextmanager
+    async def open(
+        self, method: str, path: str, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One call, as a response whose body is still to be read.
+
+        Raises:
+            click.ClickException: the server refused or cannot be reached.
+        """
+        headers = {"authorization": f"Bearer {self.credential}"}
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session,
+                session.request(method, self.base_url + path, **options) as response,
+            ):
+                if response.status >= 400:
+                    raise click.ClickException(await _reason(response))
+                yield response
+        except aiohttp.ClientConnectionError as error:
+            raise click.ClickException(
+                f"No answer from {self.base_url}. Is `tenantry serve` running?"
+            ) from error
+
+
+async def _reason(response: aiohttp.ClientResponse) -> str:
+    try:
+        problem = await response.json(content_type=None)
+        return f"{problem['detail']} ({response.status} {problem['code']})"
+    except (ValueError, KeyError, TypeError):
+        return f"The server answered {response.status}."
