@@ -42,7 +42,8 @@ class Cluster:
 
     def __init__(self, run_dir: Path) -> None:
         self._dir = run_dir
-        self.secrets = Secrets.read_or_create(run_dir / "secrets.json")
+        self.secrets_path = run_dir / "secrets.json"
+        self.secrets = Secrets.read_or_create(self.secrets_path)
         self.signer = ContextSigner(bytes.fromhex(self.secrets.signing_key))
         self._server = EmbeddedPostgres(run_dir / "postgres", self.secrets)
 

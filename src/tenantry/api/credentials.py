@@ -5,14 +5,14 @@ their value (api-03). A missing scope and an unknown id are recorded too, so tha
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 
 from tenantry.core.errors import BoundaryCrossed, Forbidden, TenantryError, Unauthenticated
-from tenantry.core.events import AuditEvent
+from tenantry.core.events import AuditEvent, Outcome
 from tenantry.core.ids import PLATFORM, TenantId
 from tenantry.isolation.context import TenantContext
 from tenantry.platform import Platform
@@ -32,6 +32,7 @@ BOUNDARY_FIELDS = frozenset(
     }
 )  # fmt: skip
 _BEARER = HTTPBearer(auto_error=False, description="API key, member token, or operator key")
+_Credential = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 
 
 def platform_of(request: Request) -> Platform:
@@ -93,7 +94,7 @@ def tenant(scope: str) -> Any:
 
     async def dependency(
         request: Request,
-        _credential: HTTPAuthorizationCredentials | None = Depends(_BEARER),
+        _credential: _Credential,
     ) -> TenantContext:
         request_id = request.scope["state"]["request_id"]
         ctx = await authenticate(platform_of(request), request.headers, request_id, scope)
@@ -108,7 +109,7 @@ def operator(scope: str) -> Any:
 
     async def dependency(
         request: Request,
-        _credential: HTTPAuthorizationCredentials | None = Depends(_BEARER),
+        _credential: _Credential,
     ) -> Operator:
         platform = platform_of(request)
         request_id = request.scope["state"]["request_id"]
@@ -116,7 +117,7 @@ def operator(scope: str) -> Any:
         try:
             caller.require(scope)
         except Forbidden:
-            await record_operator(platform, caller, "scope.refused", scope, request_id, "refused")
+            await record_operator(request, caller, "scope.refused", scope, outcome="refused")
             raise
         return caller
 
@@ -124,17 +125,26 @@ def operator(scope: str) -> Any:
 
 
 async def record_operator(
-    platform: Platform,
+    request: Request,
     caller: Operator,
     action: str,
     target: str,
-    request_id: str,
-    outcome: Any = "allowed",
+    *,
+    outcome: Outcome = "allowed",
     owner: TenantId = PLATFORM,
 ) -> None:
     """Put an operator's act into the audit log: the platform's chain, or the tenant's concerned."""
-    await platform.audit.record(
-        AuditEvent(owner, str(caller), action, outcome, "api", target, {}, request_id)
+    await platform_of(request).audit.record(
+        AuditEvent(
+            owner,
+            str(caller),
+            action,
+            outcome,
+            "api",
+            target,
+            {},
+            request.scope["state"]["request_id"],
+        )
     )
 
 

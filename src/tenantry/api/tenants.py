@@ -58,7 +58,7 @@ async def create_tenant(
     wanted = KeyRequest("first key", MemberId(member["member_id"]))
     key = await platform.members.create_key(ctx, wanted)
     await platform.provision_assistant(ctx)
-    await record_operator(platform, caller, "tenant.created", body.name, request_id)
+    await record_operator(request, caller, "tenant.created", body.name)
     return {
         "tenant": tenant_json(created),
         "owner": {"id": str(member["member_id"]), "external_id": member["external_id"]},
@@ -100,10 +100,7 @@ async def change_tenant(
     platform = platform_of(request)
     found = await named_tenant(platform, tenant_id)
     changed = await platform.tenants.set_status(found.id, body.status)
-    request_id = request_id_of(request)
-    await record_operator(
-        platform, caller, f"tenant.{body.status}", str(found.id), request_id, owner=found.id
-    )
+    await record_operator(request, caller, f"tenant.{body.status}", str(found.id), owner=found.id)
     return tenant_json(changed)
 
 
@@ -133,9 +130,7 @@ async def mint_token(
         body.lifetime_s,
         caller.id,
     )
-    await record_operator(
-        platform, caller, "token.minted", str(member["member_id"]), request_id, owner=found.id
-    )
+    await record_operator(request, caller, "token.minted", str(member["member_id"]), owner=found.id)
     return _token_json(text, expires_at, member)
 
 

@@ -1,0 +1,143 @@
+"""`tenantry serve | migrate | doctor | operator-key`: what runs on the platform's own machine."""
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import click
+import uvicorn
+
+from tenantry.api.server import build_app
+from tenantry.cli.output import json_option, show, show_rows
+from tenantry.core.clock import SystemClock
+from tenantry.core.errors import NotFound
+from tenantry.core.ids import parse_id
+from tenantry.core.settings import Settings
+from tenantry.db.store import open_store
+from tenantry.cli.doctor import examine
+from tenantry.platform import Platform, migrate_store, open_platform
+from tenantry.security.scopes import OPERATOR_SCOPES
+
+T = TypeVar("T")
+
+
+@click.command()
+@click.option("--host", help="Address to listen on (TENANTRY_HOST).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 picks one (TENANTRY_PORT).")
+def serve(host: str | None, port: int | None) -> None:
+    """Run the server until it is stopped; starts the embedded PostgreSQL unless a URL is set."""
+    settings = Settings.from_environment()
+    settings = replace(
+        settings,
+        host=settings.host if host is None else host,
+        port=settings.port if port is None else port,
+    )
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    asyncio.run(run_server(settings, announce=lambda url: click.echo(f"Tenantry serves {url}")))
+
+
+async def run_server(
+    settings: Settings,
+    announce: Callable[[str], None],
+    beside: Callable[[Platform, str], Awaitable[bool]] | None = None,
+) -> None:
+    """Serve until a signal ends it.
+
+    Args:
+        settings: what to serve, and where.
+        announce: called with the base URL once requests are answered.
+        beside: runs beside the server once it answers; False from it ends the server.
+    """
+    async with open_platform(settings) as platform:
+        listener = socket.create_server((settings.host, settings.port))
+        port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            build_app(platform),
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
+        server = uvicorn.Server(config)
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not running.done():
+            await asyncio.sleep(0.01)
+        url = f"http://{settings.host}:{port}"
+        if not running.done():
+            announce(url)
+            if beside is not None and not await beside(platform, url):
+                server.should_exit = True
+        await running
+
+
+@click.command()
+@json_option
+def migrate(as_json: bool) -> None:
+    """Bring the database to this version; creates roles and secrets on the first run.
+
+    With TENANTRY_DATABASE_URL, its user must be an administrator of that server.
+    """
+    with open_store(Settings.from_environment(), create_secrets=True) as store:
+        applied = migrate_store(store)
+    if as_json:
+        show({"applied": applied}, as_json)
+    else:
+        click.echo("\n".join(f"applied {name}" for name in applied) or "Already up to date.")
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Check this installation: database, roles, policies, audit log, providers, data files."""
+    findings = asyncio.run(examine(Settings.from_environment()))
+    rows = [{"check": f.check, "ok": f.ok, "detail": f.detail} for f in findings]
+    show_rows(rows, as_json)
+    if not all(f.ok for f in findings):
+        sys.exit(1)
+
+
+@click.group("operator-key")
+def operator_key() -> None:
+    """Issue or end operator keys; needs access to this machine's secrets file."""
+
+
+@operator_key.command("create")
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(sorted(OPERATOR_SCOPES)))
+def create_operator_key(name: str, scopes: tuple[str, ...]) -> None:
+    """Issue an operator key; printed once. A SaaS backend needs only --scope tokens:mint."""
+    chosen = scopes or tuple(OPERATOR_SCOPES)
+    key = _with_platform(lambda platform: platform.operators.create_key(name, chosen))
+    click.echo(key.reveal())
+
+
+@operator_key.command("list")
+@json_option
+def list_operator_keys(as_json: bool) -> None:
+    """List operator keys, without their secrets."""
+    rows = _with_platform(lambda platform: platform.operators.list_keys())
+    show_rows(rows, as_json)
+
+
+@operator_key.command("revoke")
+@click.argument("key_id")
+def revoke_operator_key(key_id: str) -> None:
+    """End an operator key now."""
+    known = parse_id(key_id)
+    if known is None:
+        raise NotFound
+    _with_platform(lambda platform: platform.operators.revoke_key(known))
+    click.echo("Revoked.")
+
+
+def _with_platform(work: Callable[[Platform], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with open_platform(Settings.from_environment(), SystemClock(), upkeep=False) as one:
+            return await work(one)
+
+    return asyncio.run(run())
