@@ -7,6 +7,7 @@ deployment do.
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,22 +15,33 @@ import pytest
 
 from tests.worlds import Cluster, World
 
+_RUN = "PYTEST_TENANTRY_RUN"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the directory that all workers of this run share, reachable for PostgreSQL's user."""
+    if not hasattr(config, "workerinput") and _RUN not in os.environ:
+        run = Path(tempfile.mkdtemp(prefix="tenantry-tests-"))
+        run.chmod(0o755)
+        os.environ[_RUN] = str(run)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove that directory once the server in it has stopped."""
+    if hasattr(config, "workerinput"):
+        return
+    run = Path(os.environ.pop(_RUN))
+    for _ in range(400):
+        if not (run / "postgres" / "pg" / "postmaster.pid").exists():
+            break
+        time.sleep(0.05)
+    shutil.rmtree(run, ignore_errors=True)
+
 
 @pytest.fixture(scope="session")
-def run_dir() -> Iterator[Path]:
-    """A directory that all workers of this run share, reachable for PostgreSQL's user."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"solo-{os.getpid()}")
-    path = Path(tempfile.gettempdir()) / f"tenantry-tests-{run}"
-    path.mkdir(mode=0o755, exist_ok=True)
-    yield path
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def cluster(run_dir: Path) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """The embedded server of this run, with a migrated template database."""
-    with Cluster(run_dir) as cluster:
+    with Cluster(Path(os.environ[_RUN])) as cluster:
         yield cluster
 
 

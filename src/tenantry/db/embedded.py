@@ -201,6 +201,7 @@ class EmbeddedPostgres:
         arguments = [
             sys.executable, "-I", "-S", str(Path(__file__).with_name("guardian.py")),
             str(self._dir / "users.lock"), str(binaries / "pg_ctl"), str(cluster),
+            str(self._socket_dir),
         ]  # fmt: skip
         silence = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
         # Not a child to wait for: it outlives us by design.

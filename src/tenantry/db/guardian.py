@@ -1,9 +1,10 @@
 """Stops the embedded PostgreSQL when its last user is gone. Run by `embedded`, never imported.
 
 Standard library only and started with `-I -S`, so that it costs a few megabytes and no time.
-Arguments: lock file, path of pg_ctl, cluster directory.
+Arguments: lock file, path of pg_ctl, cluster directory, directory of the socket.
 """
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 
 
-def main(lock: str, pg_ctl: str, cluster: str) -> int:
+def main(lock: str, pg_ctl: str, cluster: str, socket_dir: str) -> int:
     """Wait until nobody holds the lock, then stop the server while holding it."""
     os.chdir("/")
     with Path(lock).open("w") as users:
@@ -19,8 +20,11 @@ def main(lock: str, pg_ctl: str, cluster: str) -> int:
         owner = Path(cluster).stat()
         as_owner = {} if os.geteuid() != 0 else {"user": owner.st_uid, "group": owner.st_gid}
         stop = [pg_ctl, "-D", cluster, "-m", "fast", "-w", "stop"]
-        return subprocess.run(stop, check=False, **as_owner).returncode  # type: ignore[call-overload, no-any-return]  # noqa: S603
+        stopped = subprocess.run(stop, check=False, **as_owner)  # type: ignore[call-overload]  # noqa: S603
+        with contextlib.suppress(OSError):
+            Path(socket_dir).rmdir()  # empty once the server is down
+        return int(stopped.returncode)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:4]))
+    sys.exit(main(*sys.argv[1:5]))
