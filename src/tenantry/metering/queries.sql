@@ -43,3 +43,105 @@ SELECT v.price_version, v.effective_at, p.provider, p.model, p.unit, p.microusd_
   LEFT JOIN tenantry.prices AS p ON p.price_version = v.price_version
  WHERE v.price_version <> ALL (%(known)s::integer[])
  ORDER BY v.price_version
+
+-- name: lock_price_book
+-- Rows: none of use. Held until the transaction ends: versions are numbered one by one.
+SELECT pg_advisory_xact_lock(7223410004)
+
+-- name: price_versions
+-- Rows: price_version, effective_at, note; oldest first.
+SELECT price_version, effective_at, note FROM tenantry.price_versions ORDER BY price_version
+
+-- name: add_price_version
+-- Rows: the number of the new version.
+INSERT INTO tenantry.price_versions (price_version, effective_at, note)
+SELECT coalesce(max(price_version), 0) + 1, %(effective_at)s, %(note)s FROM tenantry.price_versions
+RETURNING price_version
+
+-- name: add_price
+INSERT INTO tenantry.prices (price_version, provider, model, unit, microusd_per_million)
+VALUES (%(price_version)s, %(provider)s, %(model)s, %(unit)s, %(microusd_per_million)s)
+
+-- name: hold_instance
+-- Rows: true when the lock is held, for as long as this session lives.
+SELECT pg_try_advisory_lock(%(instance)s)
+
+-- name: probe
+SELECT 1
+
+-- name: sweep_usage
+-- Rows: swept_tenant, swept_call, swept_request; fewer than `most` when nothing is left.
+SELECT swept_tenant, swept_call, swept_request FROM tenantry.sweep_usage(%(most)s)
+
+-- name: stored_sizes
+-- Rows: what, size_bytes, row_count; one of each kind of content, of this tenant.
+SELECT what, size_bytes, row_count FROM tenantry.stored_sizes()
+
+-- name: usage_by
+-- Rows: key, operation and sums, in no order. Billed rows only: intents and progress announce.
+-- By tenant it serves the operator's role, which sees usage and no content.
+SELECT CASE %(dimension)s::text
+            WHEN 'day' THEN to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+            WHEN 'model' THEN e.provider || '/' || e.model
+            WHEN 'tool' THEN e.model
+            WHEN 'assistant' THEN coalesce(e.assistant_id::text, '')
+            WHEN 'member' THEN e.actor
+            WHEN 'tenant' THEN e.tenant_id::text
+       END AS key,
+       e.operation,
+       sum(e.calls) AS calls, sum(e.input_tokens) AS input_tokens,
+       sum(e.cached_tokens) AS cached_tokens, sum(e.output_tokens) AS output_tokens,
+       sum(e.reasoning_tokens) AS reasoning_tokens, sum(e.duration_ms) AS duration_ms,
+       sum(e.row_count) AS row_count, sum(e.size_bytes) AS size_bytes,
+       sum(e.cost_picousd) AS cost_picousd,
+       coalesce(sum(e.calls) FILTER (WHERE NOT e.confirmed), 0) AS unconfirmed_calls,
+       coalesce(sum(e.cost_picousd) FILTER (WHERE NOT e.confirmed), 0) AS unconfirmed_picousd,
+       coalesce(sum(e.calls) FILTER (WHERE NOT e.priced), 0) AS unpriced_calls
+  FROM tenantry.usage_events AS e
+ WHERE e.at >= %(since)s AND e.at < %(until)s
+   AND e.kind IN ('settled', 'swept', 'recorded', 'reconciled')
+   AND CASE %(dimension)s::text
+            WHEN 'model' THEN e.operation IN ('chat', 'embedding', 'vector_search')
+            WHEN 'tool' THEN e.operation = 'tool'
+            ELSE true END
+ GROUP BY 1, 2
+
+-- name: usage_reserved
+-- Rows: exactly one: calls under way and the most they may cost. The hour is the sweeper's margin.
+SELECT count(*) AS calls, coalesce(sum(i.cost_picousd), 0) AS cost_picousd
+  FROM tenantry.usage_events AS i
+ WHERE i.kind = 'intent' AND i.expires_at > clock_timestamp() - interval '1 hour'
+   AND NOT EXISTS (SELECT FROM tenantry.usage_events AS c
+                    WHERE c.tenant_id = i.tenant_id AND c.call_id = i.call_id
+                      AND c.kind IN ('settled', 'swept', 'recorded'))
+
+-- name: usage_events
+-- Rows: ledger rows of every kind, newest first, from after the given key.
+SELECT e.call_id, e.kind, e.part, e.at, e.operation, e.actor, e.request_id, e.assistant_id,
+       e.provider, e.model, e.input_tokens, e.cached_tokens, e.output_tokens, e.reasoning_tokens,
+       e.duration_ms, e.row_count, e.size_bytes, e.calls, e.cost_picousd, e.price_version,
+       e.priced, e.confirmed, e.upstream_id
+  FROM tenantry.usage_events AS e
+ WHERE e.at >= %(since)s AND e.at < %(until)s
+   AND (%(at)s::timestamptz IS NULL
+        OR (e.at, e.call_id, e.kind, e.part)
+           < (%(at)s::timestamptz, %(call_id)s::uuid, %(kind)s::text, %(part)s::integer))
+   AND (%(at)s::timestamptz IS NULL OR e.at <= %(at)s::timestamptz)
+ ORDER BY e.at DESC, e.call_id DESC, e.kind DESC, e.part DESC
+ LIMIT %(most)s
+
+-- name: find_calls
+-- In one tenant. Rows: given (the id asked for) and call_id; several when an id is ambiguous.
+SELECT DISTINCT e.call_id::text AS given, e.call_id
+  FROM tenantry.usage_events AS e WHERE e.call_id = ANY (%(ids)s::uuid[]) AND e.kind <> 'recorded'
+UNION
+SELECT DISTINCT e.upstream_id, e.call_id
+  FROM tenantry.usage_events AS e WHERE e.upstream_id = ANY (%(upstream)s)
+
+-- name: locate_calls
+-- For the operator's role. Rows: given, tenant_id and call_id; several when an id is ambiguous.
+SELECT DISTINCT e.call_id::text AS given, e.tenant_id, e.call_id
+  FROM tenantry.usage_events AS e WHERE e.call_id = ANY (%(ids)s::uuid[]) AND e.kind = 'intent'
+UNION
+SELECT DISTINCT e.upstream_id, e.tenant_id, e.call_id
+  FROM tenantry.usage_events AS e WHERE e.upstream_id = ANY (%(upstream)s)

@@ -1,55 +1,29 @@
 """The ledger against a real database, always with the neighbour's rows beside it."""
 
 from datetime import UTC, datetime
-from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from tenantry.core.errors import BoundaryCrossed, InvalidRequest
-from tenantry.isolation.context import TenantContext
 from tenantry.metering.ledger import CallIntent, Ledger, OpenCall
-from tenantry.metering.prices import PriceBook, PriceRow, PriceVersion
+from tenantry.metering.prices import PriceBook, PriceVersion
 from tenantry.metering.usage import TokenUsage, ToolUsage
-from tests.worlds import World
-
-BOOK = PriceVersion.of(
-    7,
-    datetime(2025, 1, 1, tzinfo=UTC),
-    [
-        PriceRow("openai", "gpt-5-mini", "input_token", 250_000),
-        PriceRow("openai", "gpt-5-mini", "cached_token", 25_000),
-        PriceRow("openai", "gpt-5-mini", "output_token", 2_000_000),
-        PriceRow("embedded", "*", "input_token", 10),
-        PriceRow("tenantry", "*", "millisecond", 3),
-        PriceRow("tenantry", "*", "row", 5),
-        PriceRow("tenantry", "*", "byte", 7),
-    ],
+from tests.integration.metering.books import (
+    BOOK,
+    BOUND,
+    INTENT,
+    USED,
+    USED_COST,
+    price_book,
+    rows,
+    settle,
 )
-BOUND = TokenUsage(input_tokens=400, output_tokens=1000)
-INTENT = CallIntent("chat", "openai", "gpt-5-mini", BOUND, assistant_id=uuid4())
-USED = TokenUsage(input_tokens=120, cached_tokens=20, output_tokens=300, reasoning_tokens=40)
-USED_COST = 100 * 250_000 + 20 * 25_000 + 300 * 2_000_000
+from tests.worlds import World
 
 
 @pytest.fixture
 def ledger(world: World) -> Ledger:
-    return Ledger(world.db, PriceBook([BOOK]), world.clock)
-
-
-def rows(world: World, ctx: TenantContext) -> list[dict[str, Any]]:
-    query = "SELECT * FROM tenantry.usage_events WHERE tenant_id = %s ORDER BY call_id, at, part"
-    with world.admin() as connection:
-        cursor = connection.execute(query, [ctx.tenant])
-        names = [c.name for c in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-async def settle(
-    world: World, ledger: Ledger, ctx: TenantContext, call: OpenCall, usage: TokenUsage, **more: Any
-) -> int:
-    async with world.db.tenant(ctx) as tx:
-        return await ledger.settle(tx, call, usage, **more)
+    return Ledger(world.db, price_book(world), world.clock)
 
 
 async def settle_and_fail(world: World, ledger: Ledger, call: OpenCall) -> None:

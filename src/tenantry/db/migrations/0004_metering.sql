@@ -56,6 +56,7 @@ CREATE UNIQUE INDEX usage_events_closed ON tenantry.usage_events (tenant_id, cal
     WHERE kind IN ('settled', 'swept', 'recorded');
 CREATE INDEX usage_events_by_time ON tenantry.usage_events (tenant_id, at);
 CREATE INDEX usage_events_open ON tenantry.usage_events (expires_at, tenant_id) WHERE kind = 'intent';
+CREATE INDEX usage_events_by_call ON tenantry.usage_events (call_id) WHERE kind = 'intent';
 CREATE INDEX usage_events_by_upstream ON tenantry.usage_events (upstream_id) WHERE upstream_id <> '';
 ALTER TABLE tenantry.usage_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.usage_events FORCE ROW LEVEL SECURITY;
@@ -121,7 +122,6 @@ DECLARE
     began timestamptz;
     since timestamptz;
     gone bigint[];
-    done bigint;
 BEGIN
     -- One sweeper at a time; the next one then sees what this one wrote.
     SELECT closed_until INTO since FROM tenantry_private.usage_sweep FOR UPDATE;
@@ -165,10 +165,15 @@ BEGIN
      ORDER BY i.call_id LIMIT most
     ON CONFLICT DO NOTHING
     RETURNING e.tenant_id, e.call_id, e.request_id;
-    GET DIAGNOSTICS done = ROW_COUNT;
-    IF done < most THEN
+    IF NOT EXISTS (SELECT FROM tenantry.usage_events AS i
+                    WHERE i.kind = 'intent' AND i.expires_at >= since AND i.expires_at < began
+                      AND NOT EXISTS (SELECT FROM tenantry.usage_events AS c
+                                       WHERE c.tenant_id = i.tenant_id AND c.call_id = i.call_id
+                                         AND c.kind IN ('settled', 'swept', 'recorded')))
+    THEN
         -- An hour's margin for an intent whose transaction commits long after its expiry was set.
-        UPDATE tenantry_private.usage_sweep SET closed_until = began - interval '1 hour';
+        UPDATE tenantry_private.usage_sweep
+           SET closed_until = greatest(since, began - interval '1 hour');
     END IF;
 END
 $$;
@@ -176,3 +181,36 @@ $$;
 REVOKE ALL ON FUNCTION tenantry.unit_price(integer, text, text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION tenantry.sweep_usage(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION tenantry.sweep_usage(integer) TO tenantry_operator;
+
+-- What a tenant keeps, by kind: run in the tenant's own transaction, so that row-level security
+-- decides whose rows are counted. The one place that knows which tables hold content; late-bound,
+-- since those tables come with later migrations.
+CREATE FUNCTION tenantry.stored_sizes()
+    RETURNS TABLE (what text, size_bytes bigint, row_count bigint)
+    LANGUAGE plpgsql STABLE SECURITY INVOKER
+    SET search_path = pg_catalog, extensions, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT 'conversations', coalesce(sum(octet_length(m.content) + pg_column_size(m.citations)), 0)::bigint,
+           count(*) FROM tenantry.messages AS m
+    UNION ALL
+    SELECT 'tool_calls', coalesce(sum(pg_column_size(t.arguments)), 0)::bigint, count(*)
+      FROM tenantry.tool_calls AS t
+    UNION ALL
+    SELECT 'documents', coalesce(sum(octet_length(c.content) + octet_length(c.heading)
+                                     + pg_column_size(c.terms)), 0)::bigint, count(*)
+      FROM tenantry.chunks AS c
+    UNION ALL
+    SELECT 'vectors', coalesce(sum(pg_column_size(c.embedding)), 0)::bigint, count(*)
+      FROM tenantry.chunks AS c
+    UNION ALL
+    SELECT 'files', coalesce(sum(f.size_bytes), 0)::bigint, count(*) FROM tenantry.data_files AS f
+    UNION ALL
+    SELECT 'patterns', coalesce(sum(octet_length(p.question) + octet_length(p.sql)
+                                    + pg_column_size(p.embedding)), 0)::bigint, count(*)
+      FROM tenantry.pattern_versions AS p;
+END
+$$;
+REVOKE ALL ON FUNCTION tenantry.stored_sizes() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tenantry.stored_sizes() TO tenantry_app;
