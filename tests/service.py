@@ -1,7 +1,5 @@
 """The real HTTP server over a test's database, and clients that speak to it as anybody would."""
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import uvicorn
 
-from tenantry.api.server import build_app
+from tenantry.api.serving import serving
 from tenantry.core.settings import Settings
 from tenantry.platform import Platform, open_platform
 from tests.worlds import Cluster
@@ -81,7 +78,9 @@ class ApiClient:
     async def ask(self, question: str, model: str = "analyst", **extra: Any) -> Answer:
         """One question, not streamed."""
         messages = [{"role": "user", "content": question}]
-        return await self.post("/v1/chat/completions", {"model": model, "messages": messages, **extra})
+        return await self.post(
+            "/v1/chat/completions", {"model": model, "messages": messages, **extra}
+        )
 
 
 @dataclass
@@ -116,7 +115,11 @@ class Service:
             **settings,
         )
         try:
-            async with open_platform(configured) as platform, serving(platform) as base_url:
+            async with (
+                open_platform(configured) as platform,
+                serving(platform, "127.0.0.1", 0) as server,
+            ):
+                base_url = server.url
                 key = (await platform.operators.create_key("test")).reveal()
                 operator = ApiClient(base_url, key)
                 made = {n: await _tenant(operator, n) for n in ("acme", "globex")}
@@ -132,25 +135,6 @@ class Service:
                 )
         finally:
             cluster.drop_database(database)
-
-
-@asynccontextmanager
-async def serving(platform: Platform) -> AsyncIterator[str]:
-    """The platform's application on a real socket of this machine; its base URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        build_app(platform), lifespan="off", log_level="warning", timeout_graceful_shutdown=2
-    )
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    running = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.005)
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await running
 
 
 async def _tenant(operator: ApiClient, name: str) -> Any:

@@ -1,6 +1,6 @@
 """Pagination cursors sealed to their tenant and list (api-04): a forged or foreign one is refused.
 
-A cursor is base64url(id bytes | HMAC-SHA256 over tenant, list and id, cut to 16 bytes).
+A cursor is base64url(HMAC-SHA256 over tenant, list and position, cut to 16 bytes | position).
 """
 
 import base64
@@ -23,29 +23,33 @@ class Cursors:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def write(self, owner: UUID, collection: str, last: UUID) -> str:
-        """The cursor that continues after `last` in a list of `owner`."""
-        raw = last.bytes + self._tag(owner, collection, last)
-        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    def write(self, owner: UUID, collection: str, position: object) -> str:
+        """The cursor that continues after `position` (written as text) in a list of `owner`."""
+        text = str(position).encode()
+        return base64.urlsafe_b64encode(self._tag(owner, collection, text) + text).decode()
 
-    def read(self, owner: UUID, collection: str, cursor: str | None) -> UUID:
+    def read(self, owner: UUID, collection: str, cursor: str) -> str:
+        """The position that `write` was given.
+
+        Raises:
+            InvalidRequest: the cursor was not made here for this owner and list.
+        """
+        try:
+            raw = base64.b64decode(cursor.encode(), b"-_", validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise InvalidRequest("The cursor is not valid.") from error
+        tag, text = raw[:_TAG], raw[_TAG:]
+        if not hmac.compare_digest(tag, self._tag(owner, collection, text)):
+            raise InvalidRequest("The cursor is not valid.")
+        return text.decode()
+
+    def read_id(self, owner: UUID, collection: str, cursor: str | None) -> UUID:
         """The id to continue after; the start of the list without a cursor.
 
         Raises:
             InvalidRequest: the cursor was not made here for this owner and list.
         """
-        if cursor is None:
-            return START
-        try:
-            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise InvalidRequest("The cursor is not valid.") from error
-        if len(raw) != 16 + _TAG:
-            raise InvalidRequest("The cursor is not valid.")
-        last = UUID(bytes=raw[:16])
-        if not hmac.compare_digest(raw[16:], self._tag(owner, collection, last)):
-            raise InvalidRequest("The cursor is not valid.")
-        return last
+        return START if cursor is None else UUID(self.read(owner, collection, cursor))
 
     def page(
         self,
@@ -61,6 +65,7 @@ class Cursors:
         cursor = self.write(owner, collection, key(shown[-1])) if more else None
         return {"data": list(shown), "has_more": more, "next_cursor": cursor}
 
-    def _tag(self, owner: UUID, collection: str, last: UUID) -> bytes:
-        message = owner.bytes + last.bytes + collection.encode()
+    def _tag(self, owner: UUID, collection: str, text: bytes) -> bytes:
+        name = collection.encode()
+        message = owner.bytes + len(name).to_bytes(2) + name + text
         return hmac.new(self._key, message, hashlib.sha256).digest()[:_TAG]

@@ -48,7 +48,7 @@ async def list_members(
 ) -> dict[str, Any]:
     """Members, oldest first."""
     platform = platform_of(request)
-    after = platform.cursors.read(ctx.tenant, "members", cursor)
+    after = platform.cursors.read_id(ctx.tenant, "members", cursor)
     rows = [member_json(r) for r in await platform.members.list_members(ctx, after, limit + 1)]
     return platform.cursors.page(ctx.tenant, "members", rows, limit, lambda row: row["id"])
 
@@ -103,7 +103,7 @@ async def list_keys(
 ) -> dict[str, Any]:
     """API keys, oldest first, without their secrets."""
     platform = platform_of(request)
-    after = platform.cursors.read(ctx.tenant, "keys", cursor)
+    after = platform.cursors.read_id(ctx.tenant, "keys", cursor)
     rows = [key_json(r) for r in await platform.members.list_keys(ctx, after, limit + 1)]
     return platform.cursors.page(ctx.tenant, "keys", rows, limit, lambda row: row["id"])
 

@@ -76,7 +76,7 @@ async def list_tenants(
     """Tenants, oldest first."""
     platform = platform_of(request)
     owner = UUID(int=0)
-    after = platform.cursors.read(owner, "tenants", cursor)
+    after = platform.cursors.read_id(owner, "tenants", cursor)
     found = [tenant_json(t) for t in await platform.tenants.list_tenants(after, limit + 1)]
     return platform.cursors.page(owner, "tenants", found, limit, _id)
 

@@ -58,6 +58,11 @@ class Client:
         form.add_field("file", file.read_bytes(), filename=file.name)
         return asyncio.run(self.call("POST", path, data=form))
 
+    def send(self, path: str, content: bytes, media_type: str) -> dict[str, Any]:
+        """POST bytes as they are."""
+        headers = {"content-type": media_type}
+        return asyncio.run(self.call("POST", path, data=content, headers=headers))
+
     async def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """One call; the JSON answer, or an empty object.
 
@@ -87,7 +92,7 @@ class Client:
         Raises:
             click.ClickException: the server refused or cannot be reached.
         """
-        headers = {"authorization": f"Bearer {self.credential}"}
+        headers = {"authorization": f"Bearer {self.credential}", **options.pop("headers", {})}
         try:
             async with (
                 aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session,

@@ -2,23 +2,21 @@
 
 import asyncio
 import logging
-import socket
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
 import click
-import uvicorn
 
-from tenantry.api.server import build_app
+from tenantry.api.serving import serving
+from tenantry.cli.doctor import examine
 from tenantry.cli.output import json_option, show, show_rows
 from tenantry.core.clock import SystemClock
 from tenantry.core.errors import NotFound
 from tenantry.core.ids import parse_id
 from tenantry.core.settings import Settings
 from tenantry.db.store import open_store
-from tenantry.cli.doctor import examine
 from tenantry.platform import Platform, migrate_store, open_platform
 from tenantry.security.scopes import OPERATOR_SCOPES
 
@@ -40,39 +38,14 @@ def serve(host: str | None, port: int | None) -> None:
     asyncio.run(run_server(settings, announce=lambda url: click.echo(f"Tenantry serves {url}")))
 
 
-async def run_server(
-    settings: Settings,
-    announce: Callable[[str], None],
-    beside: Callable[[Platform, str], Awaitable[bool]] | None = None,
-) -> None:
-    """Serve until a signal ends it.
-
-    Args:
-        settings: what to serve, and where.
-        announce: called with the base URL once requests are answered.
-        beside: runs beside the server once it answers; False from it ends the server.
-    """
-    async with open_platform(settings) as platform:
-        listener = socket.create_server((settings.host, settings.port))
-        port = listener.getsockname()[1]
-        config = uvicorn.Config(
-            build_app(platform),
-            lifespan="off",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=10,
-        )
-        server = uvicorn.Server(config)
-        running = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started and not running.done():
-            await asyncio.sleep(0.01)
-        url = f"http://{settings.host}:{port}"
-        if not running.done():
-            announce(url)
-            if beside is not None and not await beside(platform, url):
-                server.should_exit = True
-        await running
+async def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve until a signal ends it; `announce` gets the base URL once requests are answered."""
+    async with (
+        open_platform(settings) as platform,
+        serving(platform, settings.host, settings.port) as server,
+    ):
+        announce(server.url)
+        await server.wait()
 
 
 @click.command()

@@ -7,6 +7,8 @@ import click
 import orjson
 from tabulate import tabulate
 
+from tenantry.metering.export import usd as exact_usd
+
 json_option: Callable[..., Any] = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, for programs."
 )
@@ -41,9 +43,8 @@ def print_json(document: Any) -> None:
 
 
 def usd(picousd: int) -> str:
-    """Money for people: pico-dollars in dollars, six decimals, more where it is less."""
-    dollars = picousd / 10**12
-    return f"${dollars:.6f}" if picousd == 0 or dollars >= 1e-6 else f"${dollars:.12f}"
+    """Money for people, exact: pico-dollars as dollars."""
+    return f"${exact_usd(picousd)}"
 
 
 def _cell(value: Any) -> str:

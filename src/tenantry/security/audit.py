@@ -21,7 +21,7 @@ from tenantry.isolation.statements import RoleDatabase
 from tenantry.isolation.transaction import Database
 
 _SQL = load("tenantry.security")
-_NEWEST = 2**62
+NEWEST = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class AuditLog:
         return Verification(counts["events"], counts["chains"], defects)
 
     async def platform_events(
-        self, before: int = _NEWEST, limit: int = 100
+        self, before: int = NEWEST, limit: int = 100
     ) -> list[dict[str, Any]]:
         """Events that belong to no tenant (operators, failed sign-ins), newest first."""
         async with self._door.autocommit() as statements:
@@ -98,7 +98,7 @@ class AuditLog:
 async def tenant_events(
     ctx: TenantContext,
     db: Database,
-    before: int = _NEWEST,
+    before: int = NEWEST,
     limit: int = 100,
     outcome: str | None = None,
 ) -> list[dict[str, Any]]:

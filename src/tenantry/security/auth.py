@@ -111,6 +111,13 @@ class Authenticator:
         deadline = self._clock.monotonic() + 60
         return self._mint.mint(tenant, actor, scopes, request_id, deadline)
 
+    def for_token(self, operator: Operator, tenant: TenantId, request_id: str) -> TenantContext:
+        """A context in which a SaaS backend finds or adds the member it mints a token for."""
+        operator.require("tokens:mint")
+        actor = Actor("operator", operator.id, "operator")
+        deadline = self._clock.monotonic() + 60
+        return self._mint.mint(tenant, actor, frozenset({"provision"}), request_id, deadline)
+
     async def _by_key(
         self, credential: str, request_id: str
     ) -> tuple[TenantId, MemberId, str, frozenset[str]]:

@@ -16,8 +16,8 @@ CURSORS = Cursors(b"k" * 32)
 @given(st.uuids(), st.uuids())
 def test_a_cursor_is_read_back_by_its_own_tenant_and_list(owner: UUID, last: UUID) -> None:
     cursor = CURSORS.write(owner, "members", last)
-    assert CURSORS.read(owner, "members", cursor) == last
-    assert CURSORS.read(owner, "members", None) == START
+    assert CURSORS.read_id(owner, "members", cursor) == last
+    assert CURSORS.read_id(owner, "members", None) == START
 
 
 @pytest.mark.req("USE-2", "SEC-4")
@@ -46,6 +46,6 @@ def test_a_page_shows_the_limit_and_says_whether_there_is_more() -> None:
     page = CURSORS.page(START, "x", rows, 2, lambda row: row["id"])
     assert page["data"] == rows[:2]
     assert page["has_more"]
-    assert CURSORS.read(START, "x", page["next_cursor"]) == UUID(int=2)
+    assert CURSORS.read_id(START, "x", page["next_cursor"]) == UUID(int=2)
     last = CURSORS.page(START, "x", rows[2:], 2, lambda row: row["id"])
     assert (last["has_more"], last["next_cursor"]) == (False, None)

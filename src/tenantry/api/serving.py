@@ -1,0 +1,76 @@
+"""Runs the application on a socket: uvicorn with uvloop's and httptools' speed, nothing else."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+
+from tenantry.api.server import build_app
+from tenantry.platform import Platform
+
+_GRACE_S = 10
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers, instead of being asked in a loop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answering = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.answering.set()
+
+
+class RunningServer:
+    """A server that answers, until it is stopped or a signal ends it."""
+
+    def __init__(self, server: uvicorn.Server, task: "asyncio.Task[None]", url: str) -> None:
+        self._server = server
+        self._task = task
+        self.url = url
+
+    def stop(self) -> None:
+        """Finish the requests under way, for at most ten seconds, and take no more."""
+        self._server.should_exit = True
+
+    async def wait(self) -> None:
+        """Return once the server has stopped."""
+        await asyncio.shield(self._task)
+
+
+@asynccontextmanager
+async def serving(platform: Platform, host: str, port: int) -> AsyncIterator[RunningServer]:
+    """Serve the platform; stops when the block ends.
+
+    Args:
+        platform: an open platform.
+        host: address to listen on.
+        port: port, or 0 for any free one; `url` tells which.
+
+    Raises:
+        OSError: the address is taken or not ours.
+    """
+    listener = socket.create_server((host, port))
+    config = uvicorn.Config(
+        build_app(platform),
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    ready = asyncio.create_task(server.answering.wait())
+    await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    try:
+        yield RunningServer(server, task, f"http://{host}:{listener.getsockname()[1]}")
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()

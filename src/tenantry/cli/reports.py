@@ -1,0 +1,117 @@
+"""`tenantry usage | audit`: what was used, what it cost, and what was refused."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tenantry.cli.client import Client
+from tenantry.cli.output import json_option, print_json, show, show_rows, usd
+
+_OPERATOR = "TENANTRY_OPERATOR_KEY"
+_COLUMNS = ("key", "operation", "calls", "input_tokens", "output_tokens", "cost", "unconfirmed")
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--by", default="model", type=click.Choice(["day", "model", "tool", "assistant", "member"])
+)
+@click.option("--since", help="Moment with a time zone, such as 2026-11-01T00:00:00Z.")
+@click.option("--until", help="Likewise; not included.")
+@json_option
+@click.pass_context
+def usage(
+    context: click.Context, by: str, since: str | None, until: str | None, as_json: bool
+) -> None:
+    """Show what the tenant of TENANTRY_API_KEY used, and what it cost."""
+    if context.invoked_subcommand is not None:
+        return
+    report = Client.from_environment().get("/v1/usage", **_query(since, until), by=by)
+    if as_json:
+        print_json(report)
+        return
+    totals = report["totals"]
+    show_rows([_line(line) for line in report["lines"]], False, _COLUMNS)
+    click.echo(
+        f"total {usd(totals['cost_picousd'])} for {totals['calls']} calls, of which "
+        f"{usd(totals['unconfirmed_picousd'])} by our own count; "
+        f"reserved now {usd(report['reserved']['cost_picousd'])}"
+    )
+
+
+@usage.command("tenants")
+@click.option("--since", help="Moment with a time zone.")
+@click.option("--until", help="Likewise; not included.")
+@json_option
+def usage_tenants(since: str | None, until: str | None, as_json: bool) -> None:
+    """Show totals by tenant. Needs TENANTRY_OPERATOR_KEY."""
+    client = Client.from_environment(_OPERATOR)
+    report = client.get("/v1/operator/usage", **_query(since, until))
+    if as_json:
+        print_json(report)
+        return
+    show_rows([{**row, "cost": usd(row["cost_picousd"])} for row in report["data"]], False,
+              ("tenant_id", "calls", "input_tokens", "output_tokens", "cost"))  # fmt: skip
+
+
+@usage.command("reconcile")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+def usage_reconcile(file: Path, as_json: bool) -> None:
+    """Bring the ledger to a provider's own export (CSV). Needs TENANTRY_OPERATOR_KEY.
+
+    Columns: call_id or upstream_id, input_tokens, output_tokens, and cached_tokens if known.
+    """
+    client = Client.from_environment(_OPERATOR)
+    outcomes = client.send("/v1/operator/usage/reconcile", file.read_bytes(), "text/csv")["data"]
+    show_rows(outcomes, as_json, ("line", "reference", "status", "cost_change_picousd"))
+    if any(outcome["status"] in {"unknown", "ambiguous"} for outcome in outcomes):
+        sys.exit(2)
+
+
+@click.group()
+def audit() -> None:
+    """Read and verify the audit log."""
+
+
+@audit.command("list")
+@click.option("--refused", is_flag=True, help="Only what was blocked.")
+@click.option("--limit", default=50, type=click.IntRange(1, 1000), show_default=True)
+@json_option
+def audit_list(refused: bool, limit: int, as_json: bool) -> None:
+    """Show the newest events of the tenant of TENANTRY_API_KEY."""
+    query: dict[str, str | int] = {"limit": limit}
+    if refused:
+        query["outcome"] = "refused"
+    rows = Client.from_environment().get("/v1/audit", **query)["data"]
+    show_rows(rows, as_json, ("seq", "at", "actor", "action", "outcome", "layer", "request_id"))
+
+
+@audit.command("verify")
+@json_option
+def audit_verify(as_json: bool) -> None:
+    """Recompute every chain; exit status 1 if a link is broken. Needs TENANTRY_OPERATOR_KEY."""
+    found = Client.from_environment(_OPERATOR).post("/v1/operator/audit/verify")
+    if as_json:
+        print_json(found)
+    else:
+        defects = found.pop("defects")
+        show(found, False)
+        if defects:
+            show_rows(defects, False)
+    if not found["whole"]:
+        sys.exit(1)
+
+
+def _query(since: str | None, until: str | None) -> dict[str, str]:
+    return {n: v for n, v in (("since", since), ("until", until)) if v is not None}
+
+
+def _line(line: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **line,
+        "key": line["key"] or "(none)",
+        "cost": usd(line["cost_picousd"]),
+        "unconfirmed": usd(line["unconfirmed_picousd"]),
+    }
