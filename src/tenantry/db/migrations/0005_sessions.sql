@@ -85,15 +85,15 @@ CREATE TABLE tenantry.tool_calls (
     tool_call_id uuid NOT NULL,
     message_no integer NOT NULL,
     tool text NOT NULL,
-    arguments jsonb NOT NULL,
+    arguments text NOT NULL, -- as the model wrote them, whether JSON or not
     outcome text NOT NULL CHECK (outcome IN ('ok', 'error', 'refused')),
     duration_ms bigint NOT NULL,
     row_count bigint NOT NULL,
     size_bytes bigint NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, conversation_id, tool_call_id),
-    FOREIGN KEY (tenant_id, conversation_id)
-        REFERENCES tenantry.conversations (tenant_id, conversation_id) ON DELETE CASCADE
+    FOREIGN KEY (tenant_id, conversation_id, message_no)
+        REFERENCES tenantry.messages (tenant_id, conversation_id, message_no) ON DELETE CASCADE
 );
 ALTER TABLE tenantry.tool_calls ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.tool_calls FORCE ROW LEVEL SECURITY;
