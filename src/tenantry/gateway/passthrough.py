@@ -1,0 +1,214 @@
+"""One raw call: announced, sent, passed on as it comes, settled before its last event goes out."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from tenantry.core.clock import Clock
+from tenantry.core.errors import ProviderMalformed, ProviderRejected
+from tenantry.core.events import AuditEvent, AuditSink
+from tenantry.gateway.frames import Frames
+from tenantry.gateway.request import RawRequest
+from tenantry.isolation.context import TenantContext
+from tenantry.isolation.transaction import Database
+from tenantry.metering.ledger import CallIntent, Ledger, OpenCall
+from tenantry.metering.usage import Operation, TokenUsage
+from tenantry.providers.calls import refusal
+from tenantry.providers.registry import RawRoute
+from tenantry.providers.upstream import UpstreamResponse
+from tenantry.providers.usage import StreamMeter, usage_in_body
+from tenantry.sessions.settling import to_its_end
+
+_LARGEST_ANSWER = 64 * 1024 * 1024
+_PROGRESS_EVERY_S = 2.0
+_PROGRESS_EVERY_DELTAS = 2000
+_CALLERS_FAULT = frozenset({400, 404, 413, 415, 422})
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """What goes back to the client: media type and bytes. Iterate to the end, or `aclose`."""
+
+    media_type: str
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call under way; what it would be settled with if it ended now."""
+
+    open: OpenCall
+    usage: TokenUsage
+    confirmed: bool = True
+
+
+class Gateway:
+    """Forwards raw calls for every tenant; keeps nothing between two calls."""
+
+    def __init__(self, db: Database, ledger: Ledger, audit: AuditSink, clock: Clock) -> None:
+        self._db = db
+        self._ledger = ledger
+        self._audit = audit
+        self._clock = clock
+
+    async def call(
+        self,
+        ctx: TenantContext,
+        route: RawRoute,
+        request: RawRequest,
+        operation: Operation = "chat",
+    ) -> RawAnswer:
+        """Send a request to its provider.
+
+        Raises:
+            ProviderError: it could not be reached, or refused; the call is settled then.
+            StoreUnavailable: the intent or the manifest cannot be written; nothing was sent.
+        """
+        intent = CallIntent(operation, route.provider, route.upstream_model, request.bound)
+        opened, _ = await asyncio.gather(
+            self._ledger.open(ctx, intent), self._manifest(ctx, route, request)
+        )
+        # Until the provider says something, nothing was used.
+        call = _Call(opened, TokenUsage())
+        try:
+            path = route.chat_path if operation == "chat" else route.embeddings_path
+            headers = {"x-request-id": ctx.request_id}
+            response = await route.upstream.open(path, request.body, headers)
+            if response.status != 200:
+                raise await _refused(response)
+        except BaseException:
+            await to_its_end(self._settle(ctx, call))
+            raise
+        # From here on the prompt was read: it counts even if the answer is cut.
+        call.usage = TokenUsage(input_tokens=request.bound.input_tokens, estimated=True)
+        call.confirmed = False
+        if request.stream:
+            return RawAnswer("text/event-stream", self._stream(ctx, call, request, response))
+        return RawAnswer("application/json", self._whole(ctx, call, response))
+
+    async def _whole(
+        self, ctx: TenantContext, call: _Call, response: UpstreamResponse
+    ) -> AsyncIterator[bytes]:
+        body = bytearray()
+        try:
+            async for chunk in response.chunks:
+                body += chunk
+                if len(body) > _LARGEST_ANSWER:
+                    raise ProviderMalformed("The model provider sent an answer that is too large.")
+            _require_json(body)
+            reported = usage_in_body(bytes(body))
+            if reported is not None:
+                call.usage, call.confirmed = reported, not reported.estimated
+            else:
+                call.usage = _counted(call.usage, len(body))
+        finally:
+            response.close()
+            await to_its_end(self._settle(ctx, call))
+        yield bytes(body)
+
+    async def _stream(
+        self,
+        ctx: TenantContext,
+        call: _Call,
+        request: RawRequest,
+        response: UpstreamResponse,
+    ) -> AsyncIterator[bytes]:
+        meter, frames, held = StreamMeter(), Frames(), b""
+        noted_at, noted_deltas = self._clock.monotonic(), 0
+        try:
+            async for chunk in response.chunks:
+                meter.feed(chunk)
+                _note(call, meter)
+                events = frames.feed(chunk)
+                # The last event waits until the settlement is durable.
+                for event in events:
+                    if held and (request.wants_usage or not _is_usage_only(held)):
+                        yield held
+                    held = event
+                due = self._clock.monotonic() - noted_at > _PROGRESS_EVERY_S
+                if due or meter.deltas - noted_deltas >= _PROGRESS_EVERY_DELTAS:
+                    noted_at, noted_deltas = self._clock.monotonic(), meter.deltas
+                    await self._ledger.progress(ctx, call.open, call.usage)
+            meter.close()
+            _note(call, meter)
+            if not meter.finished or meter.malformed:
+                raise ProviderMalformed("The model provider broke off its answer.")
+        finally:
+            response.close()
+            await to_its_end(self._settle(ctx, call))
+        yield held
+
+    async def _settle(self, ctx: TenantContext, call: _Call) -> None:
+        async with self._db.tenant(ctx) as tx:
+            await self._ledger.settle(tx, call.open, call.usage, confirmed=call.confirmed)
+
+    async def _manifest(self, ctx: TenantContext, route: RawRoute, request: RawRequest) -> None:
+        """What the model is about to see, as digests (CTX-2): one segment a message."""
+        segments = [
+            {"owner": str(ctx.tenant), "origin": "client", "sha256": _digest(message)}
+            for message in request.messages
+        ]
+        detail = {
+            "model": route.name,
+            "segments": segments,
+            "prompt_sha256": hashlib.sha256(request.body).hexdigest(),
+        }
+        await self._audit.record(
+            AuditEvent(
+                ctx.tenant, str(ctx.actor), "model.called", "allowed", "model", route.name, detail,
+                ctx.request_id,
+            )
+        )  # fmt: skip
+
+
+def _note(call: _Call, meter: StreamMeter) -> None:
+    if meter.reported is not None:
+        call.usage, call.confirmed = meter.reported, not meter.reported.estimated
+    else:
+        prompt = call.usage.input_tokens
+        call.usage = TokenUsage(prompt, output_tokens=meter.deltas, estimated=True)
+
+
+def _counted(prompt: TokenUsage, size_bytes: int) -> TokenUsage:
+    # No figures at all: a token is hardly ever longer than four bytes of English.
+    return TokenUsage(prompt.input_tokens, output_tokens=-(-size_bytes // 4), estimated=True)
+
+
+def _is_usage_only(event: bytes) -> bool:
+    """Whether an event carries the usage alone, which the client did not ask for."""
+    if b'"usage"' not in event:
+        return False
+    data = event.strip().removeprefix(b"data:").strip()
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and found.get("choices") == [] and bool(found.get("usage"))
+
+
+def _require_json(body: bytearray) -> None:
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ProviderMalformed from error
+
+
+def _digest(message: Mapping[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(message)).hexdigest()
+
+
+async def _refused(response: UpstreamResponse) -> Exception:
+    body = bytearray()
+    async for chunk in response.chunks:
+        body += chunk
+        if len(body) > 65536:
+            break
+    response.close()
+    error = refusal(response.status, bytes(body))
+    if isinstance(error, ProviderRejected) and response.status in _CALLERS_FAULT:
+        error.http_status = 400  # type: ignore[misc]  # what the caller sent is at fault
+    return error
