@@ -123,6 +123,8 @@ class Ledger:
     ) -> int:
         """Close the call inside the caller's transaction; what it costs, in pico-USD.
 
+        A call that never left is settled with `TokenUsage()`.
+
         Args:
             tx: where what the call produced is written too.
             call: from `open`.

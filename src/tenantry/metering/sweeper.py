@@ -11,7 +11,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from tenantry.core.errors import StoreUnavailable
+from tenantry.core.errors import TenantryError
 from tenantry.core.ids import CallId, TenantId
 from tenantry.db.queries import load
 from tenantry.isolation.statements import RoleDatabase
@@ -62,8 +62,9 @@ class Sweeper:
         while True:
             try:
                 swept = await self.sweep()
-            except StoreUnavailable:
-                _LOG.warning("sweep_postponed")
+            except TenantryError as error:
+                # PostgreSQL is away, or a lock was held too long: the calls are still there.
+                _LOG.warning("sweep_postponed", extra={"code": error.code})
             else:
                 if swept:
                     _LOG.warning("calls_swept", extra={"count": len(swept)})

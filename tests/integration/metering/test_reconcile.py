@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tenantry.core.errors import InvalidRequest
+from tenantry.metering.entries import Correction, confirm
 from tenantry.metering.ledger import Ledger
 from tenantry.metering.reconcile import Outcome, ProviderEntry, Reconciler, read_export
 from tenantry.metering.sweeper import Sweeper
@@ -42,6 +43,17 @@ def entry(reference: object, usage: TokenUsage = USED, line: int = 2) -> Provide
 
 def statuses(outcomes: list[Outcome]) -> list[str]:
     return [outcome.status for outcome in outcomes]
+
+
+async def somebody_waits(world: World) -> None:
+    """Return once a session waits for a row that another one wrote."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with world.admin() as connection:
+        for _ in range(2000):
+            if connection.execute(query).fetchone() != (0,):
+                return
+            await asyncio.sleep(0.01)
+    raise AssertionError("nobody waits")
 
 
 def stands_at(world: World, call_id: object) -> tuple[int, int, int, int]:
@@ -143,6 +155,29 @@ async def test_a_settle_racing_a_reconciliation_ends_at_the_providers_figures(
     )
     assert stands_at(world, call.call_id) == (1, 0, 300, USED_COST)
     assert kinds(world, world.acme).count("reconciled") == 2
+
+
+@pytest.mark.req("COST-3")
+async def test_a_correction_that_waited_for_another_reads_again_and_adds_nothing(
+    world: World, ledger: Ledger
+) -> None:
+    call = await ledger.open(world.acme, INTENT)
+    await Sweeper(world.operator_db).sweep()
+    prices = price_book(world)
+
+    async def second() -> Correction | None:
+        async with world.db.tenant(world.acme) as tx:
+            return await confirm(tx, prices, call.call_id, USED, final=True)
+
+    async with world.db.tenant(world.acme) as tx:
+        first = await confirm(tx, prices, call.call_id, USED, final=True)
+        waiting = asyncio.create_task(second())
+        await somebody_waits(world)
+    after = await waiting
+    assert first is not None
+    assert after is not None
+    assert (first.changed, after.changed) == (True, False)
+    assert stands_at(world, call.call_id) == (1, 0, 300, USED_COST)
 
 
 @pytest.mark.req("COST-3")

@@ -1,6 +1,8 @@
 """Abandoned calls are closed, live ones never, and nothing is billed silently."""
 
 import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -11,7 +13,7 @@ from tenantry.core.errors import TenantryError
 from tenantry.isolation.transaction import Database
 from tenantry.metering.lease import ProcessLease
 from tenantry.metering.ledger import Ledger
-from tenantry.metering.sweeper import Sweeper
+from tenantry.metering.sweeper import Sweeper, SweptCall
 from tenantry.metering.usage import TokenUsage
 from tests.integration.metering.books import (
     INTENT,
@@ -193,6 +195,71 @@ async def test_the_lease_is_taken_again_after_its_session_broke(
     assert await Sweeper(world.operator_db).sweep() == []
 
 
+VICTIM = """
+import asyncio, json, sys
+from uuid import UUID
+from tenantry.core.clock import SystemClock
+from tenantry.db.pool import RolePool
+from tenantry.isolation.context import Actor, ContextMint
+from tenantry.isolation.signing import ContextSigner
+from tenantry.isolation.statements import RoleDatabase
+from tenantry.isolation.transaction import Database
+from tenantry.metering.lease import ProcessLease
+from tenantry.metering.ledger import CallIntent, Ledger
+from tenantry.metering.prices import PriceBook
+from tenantry.metering.usage import TokenUsage
+
+async def main(given):
+    mint, clock = ContextMint(bytes(32)), SystemClock()
+    app = RolePool(given["url"], "tenantry_app", given["app"], 2)
+    operator = RolePool(given["url"], "tenantry_operator", given["operator"], 2)
+    await app.open()
+    await operator.open()
+    actor = Actor("member", UUID(given["member"]), "owner")
+    ctx = mint.mint(UUID(given["tenant"]), actor, frozenset(), "req-victim", 1e9)
+    db = Database(app, mint, ContextSigner(bytes.fromhex(given["key"])), clock)
+    async with ProcessLease(RoleDatabase(operator)) as lease:
+        ledger = Ledger(db, PriceBook(), clock, instance=lease.instance)
+        call = await ledger.open(ctx, CallIntent("chat", "p", "m", TokenUsage(50, 0, 90)))
+        await ledger.progress(ctx, call, TokenUsage(40, 0, 8))
+        print(call.call_id, flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main(json.load(sys.stdin)))
+"""
+
+
+@pytest.mark.req("COST-3", "SCALE-2")
+async def test_after_kill_9_the_calls_are_closed_at_once_and_not_before(world: World) -> None:
+    secrets = world.cluster.secrets
+    given = {
+        "url": world.cluster.url(world.database),
+        "app": secrets.app_password,
+        "operator": secrets.operator_password,
+        "key": secrets.signing_key,
+        "tenant": str(world.acme.tenant),
+        "member": str(world.acme.actor.id),
+    }
+    victim = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", VICTIM, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert victim.stdin is not None
+    assert victim.stdout is not None
+    victim.stdin.write(json.dumps(given).encode())
+    victim.stdin.close()
+    call_id = (await victim.stdout.readline()).decode().strip()
+    sweeper = Sweeper(world.operator_db)
+    assert await sweeper.sweep() == []
+    victim.kill()
+    await victim.wait()
+    swept: list[SweptCall] = []
+    while not swept:  # PostgreSQL needs a moment to see that the session is gone
+        swept = await sweeper.sweep()
+    assert [str(call.call_id) for call in swept] == [call_id]
+    end = rows(world, world.acme)[-1]
+    assert (end["kind"], end["input_tokens"], end["output_tokens"]) == ("swept", 40, 8)
+
+
 @pytest.mark.req("COST-3")
 async def test_the_sweeper_runs_until_it_is_stopped(world: World) -> None:
     running = asyncio.create_task(Sweeper(world.operator_db).run(interval_s=0.02))
@@ -205,6 +272,24 @@ async def test_the_sweeper_runs_until_it_is_stopped(world: World) -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+    assert kinds(world, world.acme) == ["intent", "swept"]
+
+
+@pytest.mark.req("COST-3")
+async def test_the_sweeper_tries_again_when_the_database_refuses(world: World) -> None:
+    await of_instance(world, GONE).open(world.acme, INTENT)
+    with world.admin() as connection:
+        grant = "EXECUTE ON FUNCTION tenantry.sweep_usage(integer)"
+        connection.execute(f"REVOKE {grant} FROM tenantry_operator")
+        running = asyncio.create_task(Sweeper(world.operator_db).run(interval_s=0.02))
+        await asyncio.sleep(0.2)
+        assert not running.done()
+        connection.execute(f"GRANT {grant} TO tenantry_operator")
+    for _ in range(200):
+        if "swept" in kinds(world, world.acme):
+            break
+        await asyncio.sleep(0.02)
+    running.cancel()
     assert kinds(world, world.acme) == ["intent", "swept"]
 
 
