@@ -1,0 +1,51 @@
+"""Reads a JSON body of a hot route: bounded, an object, and silent about tenants."""
+
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+
+from tenantry.api.credentials import BOUNDARY_FIELDS, record_refusal
+from tenantry.core.errors import BoundaryCrossed, InvalidRequest, TooLarge
+from tenantry.isolation.context import TenantContext
+from tenantry.platform import Platform
+
+LARGEST_BODY = 8 * 1024 * 1024
+
+
+async def read_body(request: Request, most_bytes: int = LARGEST_BODY) -> bytes:
+    """The body.
+
+    Raises:
+        TooLarge: it is larger than `most_bytes`.
+        InvalidRequest: the client went away before its end.
+    """
+    received = bytearray()
+    try:
+        async for part in request.stream():
+            received += part
+            if len(received) > most_bytes:
+                raise TooLarge(f"A request has at most {most_bytes} bytes.")
+    except ClientDisconnect as error:
+        raise InvalidRequest("The request ended early.") from error
+    return bytes(received)
+
+
+async def read_object(platform: Platform, request: Request, ctx: TenantContext) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises:
+        InvalidRequest: it is not a JSON object.
+        BoundaryCrossed: a field names a tenant, account or other actor; audited.
+    """
+    try:
+        body = orjson.loads(await read_body(request))
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest("The body is not valid JSON.") from error
+    if not isinstance(body, dict):
+        raise InvalidRequest("The body is not a JSON object.")
+    named = sorted(BOUNDARY_FIELDS.intersection(name.lower() for name in body))
+    if named:
+        await record_refusal(platform, ctx, "request.tenant_field", named[0])
+        raise BoundaryCrossed(f"A request may not say '{named[0]}'.")
+    return body

@@ -1,0 +1,79 @@
+"""Sends bytes as they come, and stops the work behind them when the client goes away."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Send
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Run `work`; cancel it when the client disconnects, and wait until it has cleaned up."""
+    task = asyncio.create_task(work)
+    watch = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        watch.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
+
+
+async def send_json(send: Send, status: int, body: object) -> None:
+    """One JSON response."""
+    content = orjson.dumps(body)
+    await _start(send, status, b"application/json", len(content))
+    await send({"type": "http.response.body", "body": content})
+
+
+async def send_chunks(
+    send: Send, media_type: str, chunks: AsyncGenerator[bytes, None] | AsyncIterator[bytes]
+) -> None:
+    """A response of unknown length, piece by piece.
+
+    The head goes out with the first piece: an error before it can still become a problem.
+    """
+    started = False
+    async with aclosing(_as_generator(chunks)) as pieces:
+        async for piece in pieces:
+            if not started:
+                await _start(send, 200, media_type.encode())
+                started = True
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    if not started:
+        await _start(send, 200, media_type.encode())
+    await send({"type": "http.response.body", "body": b""})
+
+
+def event(data: object) -> bytes:
+    """One server-sent event with a JSON document."""
+    return b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+async def _start(send: Send, status: int, media_type: bytes, length: int | None = None) -> None:
+    headers = [(b"content-type", media_type)]
+    if length is not None:
+        headers.append((b"content-length", str(length).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+async def _as_generator(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
