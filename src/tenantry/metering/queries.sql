@@ -107,10 +107,11 @@ SELECT CASE %(dimension)s::text
  GROUP BY 1, 2
 
 -- name: usage_reserved
--- Rows: exactly one: calls under way and the most they may cost. The hour is the sweeper's margin.
+-- Rows: exactly one: calls under way and the most they may cost. The hour is the sweeper's margin;
+-- now() rather than clock_timestamp(), which no index could serve.
 SELECT count(*) AS calls, coalesce(sum(i.cost_picousd), 0) AS cost_picousd
   FROM tenantry.usage_events AS i
- WHERE i.kind = 'intent' AND i.expires_at > clock_timestamp() - interval '1 hour'
+ WHERE i.kind = 'intent' AND i.expires_at > now() - interval '1 hour'
    AND NOT EXISTS (SELECT FROM tenantry.usage_events AS c
                     WHERE c.tenant_id = i.tenant_id AND c.call_id = i.call_id
                       AND c.kind IN ('settled', 'swept', 'recorded'))
@@ -136,7 +137,7 @@ SELECT DISTINCT e.call_id::text AS given, e.call_id
   FROM tenantry.usage_events AS e WHERE e.call_id = ANY (%(ids)s::uuid[]) AND e.kind <> 'recorded'
 UNION
 SELECT DISTINCT e.upstream_id, e.call_id
-  FROM tenantry.usage_events AS e WHERE e.upstream_id = ANY (%(upstream)s)
+  FROM tenantry.usage_events AS e WHERE e.upstream_id = ANY (%(upstream)s::text[]) AND e.upstream_id <> ''
 
 -- name: locate_calls
 -- For the operator's role. Rows: given, tenant_id and call_id; several when an id is ambiguous.
@@ -144,4 +145,4 @@ SELECT DISTINCT e.call_id::text AS given, e.tenant_id, e.call_id
   FROM tenantry.usage_events AS e WHERE e.call_id = ANY (%(ids)s::uuid[]) AND e.kind = 'intent'
 UNION
 SELECT DISTINCT e.upstream_id, e.tenant_id, e.call_id
-  FROM tenantry.usage_events AS e WHERE e.upstream_id = ANY (%(upstream)s)
+  FROM tenantry.usage_events AS e WHERE e.upstream_id = ANY (%(upstream)s::text[]) AND e.upstream_id <> ''
