@@ -55,11 +55,14 @@ class Step:
 
 def own_ids(step: int, calls: Sequence[ToolCall]) -> Iterator[ToolCall]:
     """The calls with ids that are short and unique: a model's may be empty, odd or repeated."""
-    seen = set[str]()
+    given, seen = {call.id for call in calls}, set[str]()
     for number, call in enumerate(calls, 1):
         usable = _CALL_ID.fullmatch(call.id) and call.id not in seen
         seen.add(call.id)
-        yield call if usable else replace(call, id=f"call_{step}_{number}")
+        own = f"call_{step}_{number}"
+        while own in given:
+            own += "_"
+        yield call if usable else replace(call, id=own)
 
 
 def as_shown(call: ToolCall) -> ToolCall:

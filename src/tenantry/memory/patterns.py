@@ -72,14 +72,14 @@ class Patterns:
         """
         wanted = await self._wanted(question, sql)
         pattern_id = new_id()
-        async with self._db.tenant(ctx) as tx:
-            try:
+        try:
+            async with self._db.tenant(ctx) as tx:
                 await tx.execute(
                     _SQL["create_pattern"], pattern_id=pattern_id, connector_id=connector_id
                 )
-            except Conflict as error:
-                raise NotFound from error  # the id is fresh: only the connector can be missing
-            return await self._add(tx, pattern_id, wanted, "pattern.created")
+                return await self._add(tx, pattern_id, wanted, "pattern.created")
+        except Conflict as error:
+            raise NotFound from error  # the id is fresh: only the connector can be missing
 
     async def change(
         self, ctx: TenantContext, pattern_id: UUID, question: str, sql: str

@@ -126,13 +126,13 @@ class Assistants:
                 "An assistant's name has 1 to 63 lower-case letters, digits and hyphens."
             )
         assistant_id = AssistantId(new_id())
-        async with self._db.tenant(ctx) as tx:
-            try:
+        try:
+            async with self._db.tenant(ctx) as tx:
                 await tx.execute(_SQL["create_assistant"], assistant_id=assistant_id, name=name)
                 created = await self._add(tx, assistant_id, draft)
-            except Conflict as error:
-                raise Conflict(f"There already is an assistant named '{name}'.") from error
-            await self._record(ctx, "assistant.created", created)
+                await self._record(ctx, "assistant.created", created)
+        except Conflict as error:
+            raise Conflict(f"There already is an assistant named '{name}'.") from error
         return created
 
     async def add_version(
