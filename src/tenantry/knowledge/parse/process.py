@@ -1,0 +1,57 @@
+"""The parsing process: one document in on standard input, JSON out, and the end.
+
+Started by `knowledge.parser` with an empty environment. Before it looks at a byte it gives up
+memory, time, files and processes beyond what parsing needs: a hostile file can only kill this.
+"""
+
+import json
+import resource
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib import import_module
+
+from tenantry.core.errors import DocumentUnreadable, TenantryError
+from tenantry.knowledge.parse.parsed import ParsedDocument
+
+# By name, because a process reads one document: it loads the libraries of its format only.
+_PARSERS: Mapping[str, tuple[str, str]] = {
+    "text": ("plain", "parse_text"),
+    "markdown": ("plain", "parse_markdown"),
+    "csv": ("plain", "parse_csv"),
+    "html": ("html", "parse_html"),
+    "docx": ("word", "parse_docx"),
+    "pdf": ("pdf", "parse_pdf"),
+}
+_MEMORY_BYTES = 1536 * 1024 * 1024
+_CPU_S = 60
+
+
+def confine() -> None:
+    """Give up what parsing does not need; there is no way back."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # writes no file
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main(name: str) -> int:
+    """Parse standard input as the format `name`; the result, or the error, as JSON."""
+    module, function = _PARSERS[name]
+    parse: Callable[[bytes], ParsedDocument] = getattr(
+        import_module(f"tenantry.knowledge.parse.{module}"), function
+    )
+    confine()
+    content = sys.stdin.buffer.read()
+    try:
+        answer: dict[str, object] = {"document": asdict(parse(content))}
+    except TenantryError as error:
+        answer = {"error": type(error).__name__, "message": error.message}
+    except (MemoryError, RecursionError):
+        answer = {"error": DocumentUnreadable.__name__, "message": "The document is too complex."}
+    sys.stdout.write(json.dumps(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
