@@ -5,8 +5,14 @@ DO $roles$
 DECLARE
     wanted text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['tenantry_owner', 'tenantry_app', 'tenantry_auth',
-                                  'tenantry_audit', 'tenantry_operator', 'tenantry_breakglass']
+    -- Roles are shared by all databases of the server, advisory locks are not: without this, two
+    -- databases that migrate at once fail with "tuple concurrently updated".
+    IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+        LOCK TABLE pg_catalog.pg_authid IN SHARE ROW EXCLUSIVE MODE;
+    END IF;
+    FOREACH wanted IN ARRAY ARRAY['tenantry_owner', 'tenantry_tenant', 'tenantry_app',
+                                  'tenantry_auth', 'tenantry_audit', 'tenantry_operator',
+                                  'tenantry_breakglass']
     LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
             BEGIN
@@ -21,7 +27,10 @@ $roles$;
 
 CREATE SCHEMA IF NOT EXISTS extensions;
 CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA extensions;
-GRANT USAGE ON SCHEMA extensions TO tenantry_owner, tenantry_app, tenantry_breakglass;
+GRANT USAGE ON SCHEMA extensions TO tenantry_owner, tenantry_tenant, tenantry_breakglass;
+
+-- tenantry_app signs in and may do nothing but become tenantry_tenant; see 0001_context.sql.
+GRANT tenantry_tenant TO tenantry_app;
 
 CREATE SCHEMA IF NOT EXISTS tenantry AUTHORIZATION tenantry_owner;
 CREATE SCHEMA IF NOT EXISTS tenantry_private AUTHORIZATION tenantry_owner;
@@ -52,3 +61,32 @@ BEGIN
     END IF;
 END
 $limits$;
+
+-- What is not granted by name is granted to nobody; functions would be executable by PUBLIC.
+ALTER DEFAULT PRIVILEGES FOR ROLE tenantry_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+
+-- All tenants share the role tenantry_app, and PostgreSQL lets a role see the statements of its
+-- own other sessions, end them, and share large objects with them. Only a superuser can withdraw
+-- that; where the administrator is none, `isolation.policies.shared_surfaces` tells what is left.
+DO $shared$
+DECLARE
+    routine regprocedure;
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+        RETURN;
+    END IF;
+    FOR routine IN
+        SELECT p.oid FROM pg_catalog.pg_proc AS p
+         WHERE p.pronamespace = 'pg_catalog'::regnamespace
+           AND (p.proname IN ('pg_stat_get_activity', 'pg_cancel_backend', 'pg_terminate_backend',
+                              'lo_creat', 'lo_create', 'lo_from_bytea', 'lo_open', 'lo_get',
+                              'lo_put', 'lo_unlink')
+                OR p.proname LIKE 'pg\_stat\_get\_backend\_%')
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', routine);
+        IF routine::text !~ '^lo_' THEN
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO pg_monitor, pg_signal_backend', routine);
+        END IF;
+    END LOOP;
+END
+$shared$;

@@ -86,8 +86,9 @@ def _migrate(
     if connection.info.server_version < 150_000:
         raise StartupRefused("Tenantry needs PostgreSQL 15 or newer.")
     room = resources.files("tenantry.db")
-    connection.execute(room.joinpath("bootstrap.sql").read_bytes())
-    _set_passwords(connection, secrets)
+    with connection.transaction():
+        connection.execute(room.joinpath("bootstrap.sql").read_bytes())
+        _set_passwords(connection, secrets)
     connection.execute("SET ROLE tenantry_owner")
     connection.execute(_HISTORY)
     applied: dict[str, str] = dict(connection.execute(_APPLIED).fetchall())
@@ -114,5 +115,9 @@ def _set_passwords(connection: psycopg.Connection[tuple[Any, ...]], secrets: Sec
         ("tenantry_operator", secrets.operator_password),
         ("tenantry_breakglass", secrets.breakglass_password),
     ):
+        # Hashed here, so that no password in clear reaches the server's log.
+        verifier = connection.pgconn.encrypt_password(
+            password.encode(), role.encode(), b"scram-sha-256"
+        )
         statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
-        connection.execute(statement.format(sql.Identifier(role), sql.Literal(password)))
+        connection.execute(statement.format(sql.Identifier(role), sql.Literal(verifier.decode())))

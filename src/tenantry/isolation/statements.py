@@ -20,7 +20,7 @@ from tenantry.core.errors import (
     StoreUnavailable,
     TenantryError,
 )
-from tenantry.db.pool import Connection, RolePool
+from tenantry.db.pool import Connection, Cursor, RolePool
 
 Parameters = Mapping[str, object]
 
@@ -33,13 +33,13 @@ class Statements:
 
     async def rows(self, query: bytes, **parameters: object) -> list[DictRow]:
         """All rows of `query`."""
-        cursor = await self._connection.execute(query, self._bound(parameters))
-        return await cursor.fetchall()
+        async with self._run(query, parameters) as cursor:
+            return await cursor.fetchall()
 
     async def row(self, query: bytes, **parameters: object) -> DictRow | None:
         """The first row of `query`, or None."""
-        cursor = await self._connection.execute(query, self._bound(parameters))
-        return await cursor.fetchone()
+        async with self._run(query, parameters) as cursor:
+            return await cursor.fetchone()
 
     async def value(self, query: bytes, **parameters: object) -> Any:
         """First column of the first row, or None."""
@@ -48,13 +48,25 @@ class Statements:
 
     async def execute(self, query: bytes, **parameters: object) -> int:
         """Run a statement; the number of rows it touched."""
-        cursor = await self._connection.execute(query, self._bound(parameters))
-        return cursor.rowcount
+        async with self._run(query, parameters) as cursor:
+            return cursor.rowcount
 
     async def execute_many(self, query: bytes, parameters: Sequence[Parameters]) -> None:
         """Run a statement once per element, in one pipelined batch."""
         async with self._connection.cursor() as cursor:
             await cursor.executemany(query, [self._bound(p) for p in parameters])
+            self._inspect(cursor)
+
+    @asynccontextmanager
+    async def _run(self, query: bytes, parameters: Parameters) -> AsyncIterator[Cursor]:
+        cursor = await self._connection.execute(query, self._bound(parameters))
+        try:
+            yield cursor
+        finally:
+            self._inspect(cursor)
+
+    def _inspect(self, cursor: Cursor) -> None:
+        """Look at what ran, once its rows were read; a transaction of a tenant does."""
 
     def _bound(self, parameters: Parameters) -> dict[str, object]:
         return dict(parameters)

@@ -2,29 +2,33 @@
 
 Round trips of a transaction with n statements: n + 2, the same as without isolation. The first
 message carries BEGIN and the signed context together; the last carries COMMIT and the reset of
-everything a smuggled statement could have left on the session.
+what SELECT, INSERT, UPDATE and DELETE can leave on a session. A session that ran anything else
+(PREPARE, DO, LISTEN, SET, two statements at once …) is closed, never given to the next tenant:
+a statement prepared under a name of the driver's would run in that tenant's context.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import psycopg
-from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import TenantryError
-from tenantry.db.pool import Connection, RolePool
+from tenantry.core.errors import ContextInvalid, TenantryError
+from tenantry.db.pool import Connection, Cursor, RolePool
 from tenantry.isolation.context import ContextMint, TenantContext
 from tenantry.isolation.signing import ContextSigner
 from tenantry.isolation.statements import Parameters, Statements, translate
 
 _TOKEN_LIFE_S = 300
-_BEGIN = sql.SQL("BEGIN; SELECT set_config('tenantry.context', {}, true)")
-_SET_CONTEXT = b"SELECT set_config('tenantry.context', %(token)s, true)"
-_RESET = b"RESET ALL; UNLISTEN *; CLOSE ALL; SELECT pg_advisory_unlock_all()"
+_ENTER = b"BEGIN; SET LOCAL ROLE tenantry_tenant; "
+_BEGIN = _ENTER + b"SELECT pg_catalog.set_config('tenantry.context', '%b', true)"
+_BEGIN_POOLED = _ENTER + b"SELECT pg_catalog.pg_backend_pid() AS pid"
+_SET_CONTEXT = b"SELECT pg_catalog.set_config('tenantry.context', %(token)s, true)"
+_RESET = b"RESET ROLE; RESET ALL; UNLISTEN *; CLOSE ALL; SELECT pg_catalog.pg_advisory_unlock_all()"
 _COMMIT = b"COMMIT; " + _RESET
 _ROLLBACK = b"ROLLBACK; " + _RESET
+_PLAIN = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"})
 
 
 class Transaction(Statements):
@@ -33,6 +37,12 @@ class Transaction(Statements):
     def __init__(self, connection: Connection, ctx: TenantContext) -> None:
         super().__init__(connection)
         self.ctx = ctx
+        self.is_plain = True
+
+    def _inspect(self, cursor: Cursor) -> None:
+        tag = (cursor.statusmessage or "").partition(" ")[0]
+        if tag not in _PLAIN or cursor.nextset():
+            self.is_plain = False
 
     def _bound(self, parameters: Parameters) -> dict[str, object]:
         # `%(tenant)s` is always the context's own: no caller can pass another.
@@ -71,22 +81,27 @@ class Database:
         """
         self._mint.verify(ctx)
         async with self._pool.connection() as connection:
+            tx = Transaction(connection, ctx)
             try:
                 await self._begin(connection, ctx)
-                yield Transaction(connection, ctx)
-                await connection.execute(_COMMIT, prepare=False)
+                yield tx
+                await self._commit(connection)
             except psycopg.Error as error:
                 raise translate(error) from error
             except TenantryError:
                 await self._roll_back(connection)
                 raise
+            finally:
+                if not tx.is_plain:
+                    await connection.close()
 
     async def _begin(self, connection: Connection, ctx: TenantContext) -> None:
         expires_at = int(self._clock.now().timestamp()) + _TOKEN_LIFE_S
         if self._behind_pooler:
             # The pooler chooses the backend at BEGIN, so its process id is known only after.
-            await connection.execute(b"BEGIN")
-            cursor = await connection.execute(b"SELECT pg_backend_pid() AS pid")
+            cursor = await connection.execute(_BEGIN_POOLED, prepare=False)
+            while cursor.nextset():
+                pass
             row = await cursor.fetchone()
             pid = row["pid"] if row else 0
             await connection.execute(
@@ -94,8 +109,18 @@ class Database:
             )
             return
         token = self._signer.token(ctx, connection.info.backend_pid, expires_at)
-        await connection.execute(_BEGIN.format(token), prepare=False)
+        if not token.replace("-", "").isalnum():  # it stands in SQL text: a simple query has no
+            raise ContextInvalid  # parameters, and only that puts BEGIN into the same message
+        await connection.execute(_BEGIN % token.encode(), prepare=False)
+
+    async def _commit(self, connection: Connection) -> None:
+        if connection.info.transaction_status != TransactionStatus.INTRANS:
+            # A failed statement whose error was swallowed, or a smuggled COMMIT: PostgreSQL would
+            # answer COMMIT without an error, though the work is not stored.
+            await connection.close()
+            raise TenantryError("The transaction ended before its work was done.")
+        await connection.execute(_COMMIT, prepare=False)
 
     async def _roll_back(self, connection: Connection) -> None:
-        if connection.info.transaction_status != TransactionStatus.ACTIVE:
+        if not connection.closed and connection.info.transaction_status != TransactionStatus.ACTIVE:
             await connection.execute(_ROLLBACK, prepare=False)

@@ -4,6 +4,10 @@
 --   key id (2) | tenant (36) | actor (36) | expiry, epoch seconds (10) | backend pid (1..10) | MAC, hex (64)
 -- MAC = HMAC-SHA256 (RFC 2104) over all before it. The key is stored as its two padded blocks,
 -- so that the database needs no pgcrypto: H(outer || H(inner || message)).
+--
+-- The server signs in as tenantry_app, which may read no table. A transaction that belongs to a
+-- tenant becomes tenantry_tenant (SET LOCAL ROLE) in the message that sets its context. So without
+-- a context even an empty table is an error: a policy alone is not evaluated where no row is read.
 
 CREATE TABLE tenantry_private.signing_keys (
     key_id text PRIMARY KEY CHECK (key_id ~ '^[0-9a-z]{2}$'),
@@ -13,19 +17,6 @@ CREATE TABLE tenantry_private.signing_keys (
     retired_at timestamptz
 );
 REVOKE ALL ON TABLE tenantry_private.signing_keys FROM PUBLIC;
-
-CREATE FUNCTION tenantry.context_present() RETURNS boolean
-    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    -- After set_config(…, true) ends, the setting reads '' instead of NULL: both are missing.
-    IF coalesce(current_setting('tenantry.context', true), '') = '' THEN
-        RAISE EXCEPTION 'tenant context missing' USING ERRCODE = 'TC001';
-    END IF;
-    RETURN true;
-END
-$$;
 
 CREATE FUNCTION tenantry.current_tenant() RETURNS uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
@@ -37,6 +28,7 @@ DECLARE
     inner_block bytea;
     outer_block bytea;
 BEGIN
+    -- After set_config(…, true) ends, the setting reads '' instead of NULL: both are missing.
     IF coalesce(token, '') = '' THEN
         RAISE EXCEPTION 'tenant context missing' USING ERRCODE = 'TC001';
     END IF;
@@ -56,9 +48,7 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION tenantry.context_present() FROM PUBLIC;
 REVOKE ALL ON FUNCTION tenantry.current_tenant() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION tenantry.context_present() TO tenantry_app;
-GRANT EXECUTE ON FUNCTION tenantry.current_tenant() TO tenantry_app;
+GRANT EXECUTE ON FUNCTION tenantry.current_tenant() TO tenantry_tenant;
 GRANT USAGE ON SCHEMA tenantry
-    TO tenantry_app, tenantry_auth, tenantry_audit, tenantry_operator, tenantry_breakglass;
+    TO tenantry_tenant, tenantry_auth, tenantry_audit, tenantry_operator, tenantry_breakglass;

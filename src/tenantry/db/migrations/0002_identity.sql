@@ -8,12 +8,12 @@ CREATE TABLE tenantry.tenants (
 );
 ALTER TABLE tenantry.tenants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.tenants FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.tenants TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.tenants TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
 CREATE POLICY directory ON tenantry.tenants TO tenantry_operator USING (true) WITH CHECK (true);
 CREATE POLICY sign_in ON tenantry.tenants FOR SELECT TO tenantry_auth USING (true);
-GRANT SELECT ON tenantry.tenants TO tenantry_app, tenantry_auth;
+GRANT SELECT ON tenantry.tenants TO tenantry_tenant, tenantry_auth;
 GRANT SELECT, INSERT, UPDATE ON tenantry.tenants TO tenantry_operator;
 
 CREATE TABLE tenantry.members (
@@ -29,11 +29,11 @@ CREATE TABLE tenantry.members (
 );
 ALTER TABLE tenantry.members ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.members FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.members TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.members TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
 CREATE POLICY sign_in ON tenantry.members FOR SELECT TO tenantry_auth USING (true);
-GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.members TO tenantry_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.members TO tenantry_tenant;
 GRANT SELECT ON tenantry.members TO tenantry_auth;
 
 -- A key is found by its public id before its tenant is known: only tenantry_auth may do that.
@@ -56,12 +56,12 @@ CREATE TABLE tenantry.api_keys (
 CREATE INDEX api_keys_by_public_id ON tenantry.api_keys (public_id);
 ALTER TABLE tenantry.api_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.api_keys FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.api_keys TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.api_keys TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
 CREATE POLICY sign_in ON tenantry.api_keys FOR SELECT TO tenantry_auth USING (true);
 CREATE POLICY last_use ON tenantry.api_keys FOR UPDATE TO tenantry_auth USING (true) WITH CHECK (true);
-GRANT SELECT, INSERT, UPDATE ON tenantry.api_keys TO tenantry_app;
+GRANT SELECT, INSERT, UPDATE ON tenantry.api_keys TO tenantry_tenant;
 GRANT SELECT, UPDATE (last_used_at) ON tenantry.api_keys TO tenantry_auth;
 
 -- Operators stand outside every tenant; a platform key of theirs mints member tokens.

@@ -21,12 +21,12 @@ CREATE TABLE tenantry.audit_events (
 );
 ALTER TABLE tenantry.audit_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.audit_events FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.audit_events TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.audit_events TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
 CREATE POLICY chain ON tenantry.audit_events TO tenantry_owner USING (true) WITH CHECK (true);
 CREATE POLICY verify ON tenantry.audit_events FOR SELECT TO tenantry_audit USING (true);
-GRANT SELECT ON tenantry.audit_events TO tenantry_app, tenantry_audit;
+GRANT SELECT ON tenantry.audit_events TO tenantry_tenant, tenantry_audit;
 
 CREATE TABLE tenantry.audit_heads (
     tenant_id uuid PRIMARY KEY,
@@ -35,8 +35,8 @@ CREATE TABLE tenantry.audit_heads (
 );
 ALTER TABLE tenantry.audit_heads ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.audit_heads FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.audit_heads TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.audit_heads TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
 CREATE POLICY chain ON tenantry.audit_heads TO tenantry_owner USING (true) WITH CHECK (true);
 CREATE POLICY verify ON tenantry.audit_heads FOR SELECT TO tenantry_audit USING (true);

@@ -60,11 +60,11 @@ CREATE INDEX usage_events_by_call ON tenantry.usage_events (call_id) WHERE kind 
 CREATE INDEX usage_events_by_upstream ON tenantry.usage_events (upstream_id) WHERE upstream_id <> '';
 ALTER TABLE tenantry.usage_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.usage_events FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.usage_events TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.usage_events TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
 CREATE POLICY totals ON tenantry.usage_events FOR SELECT TO tenantry_operator USING (true);
-GRANT SELECT, INSERT ON tenantry.usage_events TO tenantry_app;
+GRANT SELECT, INSERT ON tenantry.usage_events TO tenantry_tenant;
 GRANT SELECT ON tenantry.usage_events TO tenantry_operator;
 
 CREATE TABLE tenantry.price_versions (
@@ -81,7 +81,7 @@ CREATE TABLE tenantry.prices (
     microusd_per_million bigint NOT NULL CHECK (microusd_per_million BETWEEN 0 AND 4000000000),
     PRIMARY KEY (price_version, provider, model, unit)
 );
-GRANT SELECT ON tenantry.price_versions, tenantry.prices TO tenantry_app, tenantry_operator;
+GRANT SELECT ON tenantry.price_versions, tenantry.prices TO tenantry_tenant, tenantry_operator;
 GRANT INSERT ON tenantry.price_versions, tenantry.prices TO tenantry_operator;
 
 -- A model's price of one unit, 0 where there is none; '*' counts for models without any row.
@@ -213,4 +213,4 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION tenantry.stored_sizes() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION tenantry.stored_sizes() TO tenantry_app;
+GRANT EXECUTE ON FUNCTION tenantry.stored_sizes() TO tenantry_tenant;

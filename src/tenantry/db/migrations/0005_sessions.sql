@@ -11,10 +11,10 @@ CREATE TABLE tenantry.assistants (
 );
 ALTER TABLE tenantry.assistants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.assistants FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.assistants TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.assistants TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
-GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.assistants TO tenantry_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.assistants TO tenantry_tenant;
 
 CREATE TABLE tenantry.assistant_versions (
     tenant_id uuid NOT NULL,
@@ -32,10 +32,10 @@ CREATE TABLE tenantry.assistant_versions (
 );
 ALTER TABLE tenantry.assistant_versions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.assistant_versions FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.assistant_versions TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.assistant_versions TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
-GRANT SELECT, INSERT ON tenantry.assistant_versions TO tenantry_app;
+GRANT SELECT, INSERT ON tenantry.assistant_versions TO tenantry_tenant;
 
 CREATE TABLE tenantry.conversations (
     tenant_id uuid NOT NULL,
@@ -52,10 +52,10 @@ CREATE TABLE tenantry.conversations (
 CREATE INDEX conversations_by_member ON tenantry.conversations (tenant_id, member_id, conversation_id DESC);
 ALTER TABLE tenantry.conversations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.conversations FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.conversations TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.conversations TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
-GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.conversations TO tenantry_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.conversations TO tenantry_tenant;
 
 CREATE TABLE tenantry.messages (
     tenant_id uuid NOT NULL,
@@ -74,10 +74,10 @@ CREATE TABLE tenantry.messages (
 );
 ALTER TABLE tenantry.messages ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.messages FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.messages TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.messages TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
-GRANT SELECT, INSERT ON tenantry.messages TO tenantry_app;
+GRANT SELECT, INSERT ON tenantry.messages TO tenantry_tenant;
 
 CREATE TABLE tenantry.tool_calls (
     tenant_id uuid NOT NULL,
@@ -97,7 +97,7 @@ CREATE TABLE tenantry.tool_calls (
 );
 ALTER TABLE tenantry.tool_calls ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.tool_calls FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.tool_calls TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.tool_calls TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
-GRANT SELECT, INSERT ON tenantry.tool_calls TO tenantry_app;
+GRANT SELECT, INSERT ON tenantry.tool_calls TO tenantry_tenant;

@@ -17,10 +17,10 @@ CREATE TABLE tenantry.documents (
 );
 ALTER TABLE tenantry.documents ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.documents FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.documents TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.documents TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
-GRANT SELECT, INSERT, DELETE ON tenantry.documents TO tenantry_app;
+GRANT SELECT, INSERT, DELETE ON tenantry.documents TO tenantry_tenant;
 
 CREATE TABLE tenantry.chunks (
     tenant_id uuid NOT NULL,
@@ -40,7 +40,7 @@ CREATE TABLE tenantry.chunks (
 );
 ALTER TABLE tenantry.chunks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.chunks FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.chunks TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.chunks TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
-GRANT SELECT, INSERT, DELETE ON tenantry.chunks TO tenantry_app;
+GRANT SELECT, INSERT, DELETE ON tenantry.chunks TO tenantry_tenant;

@@ -12,10 +12,10 @@ CREATE TABLE tenantry.connectors (
 );
 ALTER TABLE tenantry.connectors ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.connectors FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.connectors TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.connectors TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
-GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.connectors TO tenantry_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.connectors TO tenantry_tenant;
 
 CREATE TABLE tenantry.data_files (
     tenant_id uuid NOT NULL,
@@ -34,7 +34,7 @@ CREATE TABLE tenantry.data_files (
 );
 ALTER TABLE tenantry.data_files ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.data_files FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.data_files TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.data_files TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
-GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.data_files TO tenantry_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.data_files TO tenantry_tenant;

@@ -12,10 +12,10 @@ CREATE TABLE tenantry.patterns (
 );
 ALTER TABLE tenantry.patterns ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.patterns FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.patterns TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.patterns TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
-GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.patterns TO tenantry_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.patterns TO tenantry_tenant;
 
 CREATE TABLE tenantry.pattern_versions (
     tenant_id uuid NOT NULL,
@@ -33,7 +33,7 @@ CREATE TABLE tenantry.pattern_versions (
 );
 ALTER TABLE tenantry.pattern_versions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.pattern_versions FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tenantry.pattern_versions TO tenantry_app
-    USING ((SELECT tenantry.context_present()) AND tenant_id = (SELECT tenantry.current_tenant()))
+CREATE POLICY tenant ON tenantry.pattern_versions TO tenantry_tenant
+    USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
-GRANT SELECT, INSERT ON tenantry.pattern_versions TO tenantry_app;
+GRANT SELECT, INSERT ON tenantry.pattern_versions TO tenantry_tenant;
