@@ -57,7 +57,8 @@ class OpenAICompatibleModel:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Text deltas in order, then exactly one `Finished`; see `ChatModel.stream`."""
         body = encoded(chat_body(request, self._max_tokens_field))
-        call = Call(CHAT_PATH, body, self._retry, self._patience)
+        ours = {"x-client-request-id": request.call_id} if request.call_id else {}
+        call = Call(CHAT_PATH, body, self._retry, self._patience, ours)
         answer = _Answer()
         async with aclosing(stream_events(self._upstream, call, _is_done)) as events:
             async for event in events:

@@ -1,0 +1,219 @@
+"""Every model and embedder of a deployment by name, built once from the providers file."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tenantry.core.errors import NotFound, StartupRefused
+from tenantry.providers.accounts import Account, open_account
+from tenantry.providers.base import Embedder, ModelRoute
+from tenantry.providers.keyless import KeylessAnswerer, Thresholds
+from tenantry.providers.matching import Likeness
+from tenantry.providers.openai_compatible import CHAT_PATH, MaxTokensField
+from tenantry.providers.openai_embeddings import (
+    EMBEDDINGS_PATH,
+    EmbeddingModel,
+    OpenAICompatibleEmbedder,
+)
+from tenantry.providers.providers_file import (
+    EmbedderEntry,
+    ProvidersFile,
+    ThresholdsEntry,
+    read_key,
+    read_providers_file,
+)
+from tenantry.providers.upstream import Upstream
+
+KEYLESS = "keyless"
+_KEYLESS_MOST_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class RawRoute:
+    """Where a raw model's calls go: bytes in, bytes out, in OpenAI's form.
+
+    Attributes:
+        name: what clients write, `account/model`.
+        provider: price book key of the provider.
+        upstream_model: the provider's own name of the model.
+        upstream: the account's door.
+        max_output_tokens: the most the model may produce in one call.
+        limit_field: what this provider calls the output bound.
+        chat_path: of chat completions, below the account's base URL.
+        embeddings_path: of embeddings.
+    """
+
+    name: str
+    provider: str
+    upstream_model: str
+    upstream: Upstream = field(repr=False)
+    max_output_tokens: int
+    limit_field: MaxTokensField = "max_completion_tokens"
+    chat_path: str = CHAT_PATH
+    embeddings_path: str = EMBEDDINGS_PATH
+
+
+class ProviderRegistry:
+    """Resolves model names; owns the connections of all accounts.
+
+    The providers file is JSON:
+
+        {"accounts": [
+           {"name": "openai", "kind": "openai_compatible",
+            "base_url": "https://api.openai.com/v1", "key_env": "OPENAI_API_KEY",
+            "models": [{"name": "gpt-5-mini", "max_output_tokens": 16384},
+                       {"name": "text-embedding-3-small", "kind": "embedding"}]},
+           {"name": "vllm", "kind": "openai_compatible", "base_url": "http://10.0.0.7:8000/v1",
+            "max_tokens_field": "max_tokens", "timeouts": {"first_s": 120},
+            "models": [{"name": "qwen", "upstream": "Qwen/Qwen3-8B"}]},
+           {"name": "anthropic", "kind": "anthropic", "key_file": "anthropic.key",
+            "models": [{"name": "claude-sonnet-4-5"}]},
+           {"name": "google", "kind": "google", "key_env": "GEMINI_API_KEY",
+            "models": [{"name": "gemini-2.5-flash"}]},
+           {"name": "local", "kind": "local",
+            "models": [{"name": "smol", "path": "smollm2.gguf", "context_tokens": 8192}]}],
+         "embedder": {"account": "openai", "model": "text-embedding-3-small", "dimension": 1536},
+         "keyless": {"same_words": 0.8, "some_words": 0.85, "one_word": 0.95, "sentence": 0.5}}
+
+    Every part may be left out; `providers_file` documents each field. A model is named
+    `account/model`; the built-in answerer is named `keyless` and is always there. Keys are named
+    by `key_env` or `key_file`, never written into the file, and are in no repr.
+    """
+
+    def __init__(
+        self,
+        accounts: Mapping[str, Account],
+        embedder: Embedder,
+        thresholds: Thresholds | None = None,
+    ) -> None:
+        self._accounts = dict(accounts)
+        self._embedder = embedder
+        answerer = KeylessAnswerer(embedder, thresholds)
+        self._routes = {
+            KEYLESS: ModelRoute(KEYLESS, KEYLESS, KEYLESS, answerer, _KEYLESS_MOST_TOKENS)
+        }
+        self._raw: dict[str, RawRoute] = {}
+        for account in accounts.values():
+            self._routes |= {route.name: route for route in _routes(account)}
+            self._raw |= {route.name: route for route in _raw_routes(account)}
+
+    @classmethod
+    def from_file(
+        cls, path: Path | None, embedded: Embedder, environ: Mapping[str, str] = os.environ
+    ) -> "ProviderRegistry":
+        """The registry that a providers file describes; without a file, keyless and embedded.
+
+        Args:
+            path: the file.
+            embedded: the embedder unless the file names another.
+            environ: where keys named by `key_env` are.
+
+        Raises:
+            StartupRefused: the file, or a key it names, is not as it must be.
+        """
+        if path is None:
+            return cls({}, embedded)
+        listed = read_providers_file(path)
+        accounts = {
+            entry.name: open_account(entry, read_key(entry, path.parent, environ), path.parent)
+            for entry in listed.accounts
+        }
+        embedder = _embedder(listed.embedder, accounts) if listed.embedder else embedded
+        return cls(accounts, embedder, _thresholds(listed))
+
+    @property
+    def embedder(self) -> Embedder:
+        """The one embedder of the deployment; vectors of two are never mixed."""
+        return self._embedder
+
+    def routes(self) -> tuple[ModelRoute, ...]:
+        """Every model that can answer, the keyless answerer first."""
+        return tuple(self._routes.values())
+
+    def resolve(self, model_name: str) -> ModelRoute:
+        """Where a model's name leads.
+
+        Raises:
+            NotFound: no model of that name can answer here.
+        """
+        if model_name not in self._routes:
+            raise NotFound("There is no such model here.")
+        return self._routes[model_name]
+
+    def raw_names(self) -> tuple[str, ...]:
+        """Names of the models that take raw calls."""
+        return tuple(self._raw)
+
+    def resolve_raw(self, model_name: str) -> RawRoute:
+        """Where a raw model's calls go.
+
+        Raises:
+            NotFound: no model of that name takes raw calls.
+        """
+        if model_name not in self._raw:
+            raise NotFound("There is no such model here.")
+        return self._raw[model_name]
+
+    async def close(self) -> None:
+        """Drop every connection, and let go of local models."""
+        for account in self._accounts.values():
+            await account.close()
+
+
+def _routes(account: Account) -> list[ModelRoute]:
+    entry = account.entry
+    return [
+        ModelRoute(
+            f"{entry.name}/{model.name}",
+            entry.price_key,
+            model.upstream_name,
+            account.model(model),
+            model.max_output_tokens,
+        )
+        for model in entry.models
+        if model.kind == "chat"
+    ]
+
+
+def _raw_routes(account: Account) -> list[RawRoute]:
+    entry = account.entry
+    return [
+        RawRoute(
+            f"{entry.name}/{model.name}",
+            entry.price_key,
+            model.upstream_name,
+            account.raw(model),
+            model.max_output_tokens,
+            entry.max_tokens_field,
+        )
+        for model in entry.models
+    ]
+
+
+def _embedder(entry: EmbedderEntry, accounts: Mapping[str, Account]) -> Embedder:
+    account = accounts.get(entry.account)
+    if account is None or account.entry.kind != "openai_compatible":
+        raise StartupRefused("embedder.account must name an account of kind openai_compatible.")
+    known = {model.name: model for model in account.entry.models if model.kind == "embedding"}
+    if entry.model not in known:
+        raise StartupRefused("embedder.model must name a model of kind embedding of its account.")
+    model = EmbeddingModel(
+        f"{entry.account}/{entry.model}",
+        known[entry.model].upstream_name,
+        entry.dimension,
+        entry.query_prefix,
+        entry.passage_prefix,
+        bytes_per_token=entry.bytes_per_token,
+    )
+    return OpenAICompatibleEmbedder(
+        account.raw(known[entry.model]), model, account.patience, account.retry
+    )
+
+
+def _thresholds(listed: ProvidersFile) -> Thresholds | None:
+    entry: ThresholdsEntry | None = listed.keyless
+    if entry is None:
+        return None
+    likeness = Likeness(entry.same_words, entry.some_words, entry.one_word)
+    return Thresholds(likeness, entry.sentence, entry.margin)
