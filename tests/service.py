@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 
 from tenantry.api.serving import serving
 from tenantry.core.settings import Settings
@@ -51,7 +52,8 @@ class ApiClient:
             raw = await response.read()
             is_json = "json" in response.headers.get("content-type", "")
             body = await response.json(content_type=None) if is_json else raw.decode()
-            return Answer(response.status, dict(response.headers), body, raw)
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status, headers, body, raw)
 
     async def get(self, path: str, **options: Any) -> Answer:
         """GET."""
@@ -95,6 +97,10 @@ class Service:
     tenants: dict[str, Any]
     database: str
     cluster: Cluster
+
+    def admin(self) -> psycopg.Connection[Any]:
+        """A superuser's connection: sees past row-level security. Close it (use `with`)."""
+        return psycopg.connect(self.cluster.admin_url(self.database), autocommit=True)
 
     def client(self, credential: str = "") -> ApiClient:
         """A client with any credential."""

@@ -100,7 +100,8 @@ class ModelBoundary:
         request = call.request()
         charge = await to_its_end(self._announce(ctx, call, request, charges))
         watch = _Watch(charge, request, self._clock.monotonic())
-        chunks = call.route.model.stream(request)
+        sent = replace(request, call_id=str(charge.call.call_id))
+        chunks = call.route.model.stream(sent)
         try:
             while True:
                 chunk = await self._next(ctx, chunks)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import Send
 
 from tenantry.agent.events import AgentEvent, Answer, ToolFinished, ToolStarted
-from tenantry.agent.loop import TurnRequest
+from tenantry.agent.parts import TurnRequest
 from tenantry.api.credentials import authenticate
 from tenantry.api.problems import problem_body
 from tenantry.api.reading import read_object

@@ -80,8 +80,10 @@ class EmbeddedPostgres:
     Use as a context manager: entering starts or joins the server, leaving lets go of it.
     """
 
-    def __init__(self, data_dir: Path, secrets: Secrets) -> None:
+    def __init__(self, data_dir: Path, secrets: Secrets, options: str = "") -> None:
+        """`options` are further server options, such as `-c work_mem=64MB`."""
         self._dir = data_dir.resolve()
+        self._options = f"{_OPTIONS} {options}".strip()
         self._secrets = secrets
         self._account = Account.choose()
         self._lock: IO[str] | None = None
@@ -125,7 +127,7 @@ class EmbeddedPostgres:
             raise StartupRefused(f"{self._socket_dir} belongs to somebody else.")
         self._account.own(self._socket_dir)
         log = cluster / "server.log"
-        options = f"{_OPTIONS} -k {self._socket_dir}"
+        options = f"{self._options} -k {self._socket_dir}"
         started = self._run(
             binaries / "pg_ctl", "-D", cluster, "-w", "-t", str(_START_TIMEOUT_S), "-l", log,
             "-o", options, "start",

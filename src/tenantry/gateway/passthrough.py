@@ -10,7 +10,7 @@ import orjson
 
 from tenantry.core.clock import Clock
 from tenantry.core.errors import ProviderMalformed, ProviderRejected
-from tenantry.core.events import AuditEvent, AuditSink
+from tenantry.core.events import AuditEvent, AuditSink, Json
 from tenantry.gateway.frames import Frames
 from tenantry.gateway.request import RawRequest
 from tenantry.isolation.context import TenantContext
@@ -76,7 +76,7 @@ class Gateway:
         call = _Call(opened, TokenUsage())
         try:
             path = route.chat_path if operation == "chat" else route.embeddings_path
-            headers = {"x-request-id": ctx.request_id}
+            headers = {"x-client-request-id": str(opened.call_id)}
             response = await route.upstream.open(path, request.body, headers)
             if response.status != 200:
                 raise await _refused(response)
@@ -148,11 +148,11 @@ class Gateway:
 
     async def _manifest(self, ctx: TenantContext, route: RawRoute, request: RawRequest) -> None:
         """What the model is about to see, as digests (CTX-2): one segment a message."""
-        segments = [
+        segments: list[Json] = [
             {"owner": str(ctx.tenant), "origin": "client", "sha256": _digest(message)}
             for message in request.messages
         ]
-        detail = {
+        detail: Mapping[str, Json] = {
             "model": route.name,
             "segments": segments,
             "prompt_sha256": hashlib.sha256(request.body).hexdigest(),

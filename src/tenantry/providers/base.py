@@ -59,6 +59,8 @@ class ChatRequest:
         tools: tools the model may call.
         max_output_tokens: always sent to the provider: it bounds the cost of the call.
         temperature: 0 to 2, or None for the provider's default.
+        call_id: our id of the call, sent along where a provider takes one, so that its own export
+            can be reconciled with the ledger.
     """
 
     model: str
@@ -66,6 +68,7 @@ class ChatRequest:
     tools: Sequence[ToolSpec] = ()
     max_output_tokens: int = 1024
     temperature: float | None = None
+    call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

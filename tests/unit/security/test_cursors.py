@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenantry.api.cursors import START, Cursors
+from tenantry.security.cursors import START, Cursors
 from tenantry.core.errors import InvalidRequest
 
 CURSORS = Cursors(b"k" * 32)

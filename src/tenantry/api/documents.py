@@ -1,0 +1,81 @@
+"""Documents of the caller's tenant: what its assistants know."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Request, UploadFile
+
+from tenantry.api.credentials import platform_of, tenant
+from tenantry.api.members import Limit, known_id
+from tenantry.core.errors import InvalidRequest, TooLarge
+from tenantry.isolation.context import TenantContext
+from tenantry.knowledge.documents import Document
+from tenantry.knowledge.ingest import Upload
+
+router = APIRouter(prefix="/v1/documents", tags=["documents"])
+
+
+def document_json(found: Document) -> dict[str, Any]:
+    """A document as the API shows it."""
+    shown = asdict(found)
+    return {"id": shown.pop("document_id"), **shown}
+
+
+async def upload_bytes(file: UploadFile, most_bytes: int) -> bytes:
+    """The content of an uploaded file.
+
+    Raises:
+        TooLarge: it has more than `most_bytes`.
+    """
+    content = await file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise TooLarge(f"A file has at most {most_bytes} bytes.")
+    return content
+
+
+@router.get("")
+async def list_documents(
+    request: Request,
+    ctx: Annotated[TenantContext, tenant("documents:read")],
+    cursor: str | None = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    """Documents, oldest first."""
+    platform = platform_of(request)
+    after = platform.cursors.read_id(ctx.tenant, "documents", cursor)
+    found = await platform.documents.list_documents(ctx, after, limit + 1)
+    rows = [document_json(document) for document in found]
+    return platform.cursors.page(ctx.tenant, "documents", rows, limit, lambda row: row["id"])
+
+
+@router.post("", status_code=201)
+async def add_document(
+    request: Request,
+    ctx: Annotated[TenantContext, tenant("documents:write")],
+    file: Annotated[UploadFile, File(description="Markdown, text, HTML, PDF, DOCX or CSV")],
+    title: Annotated[str | None, Form(max_length=300)] = None,
+) -> dict[str, Any]:
+    """Add a document; the same bytes give the same document back."""
+    platform = platform_of(request)
+    name = title or file.filename
+    if not name:
+        raise InvalidRequest("A document needs a title or a file name.")
+    content = await upload_bytes(file, platform.settings.max_upload_bytes)
+    upload = Upload(name, file.content_type, content)
+    return document_json(await platform.ingestor.ingest(ctx, upload))
+
+
+@router.get("/{document_id}")
+async def get_document(
+    request: Request, document_id: str, ctx: Annotated[TenantContext, tenant("documents:read")]
+) -> dict[str, Any]:
+    """One document, without its text."""
+    return document_json(await platform_of(request).documents.get(ctx, known_id(document_id)))
+
+
+@router.delete("/{document_id}", status_code=204)
+async def delete_document(
+    request: Request, document_id: str, ctx: Annotated[TenantContext, tenant("documents:write")]
+) -> None:
+    """Remove a document and its passages."""
+    await platform_of(request).documents.delete(ctx, known_id(document_id))

@@ -1,0 +1,114 @@
+"""`tenantry ingest | ask`: what a tenant puts in, and what it gets out."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from tenantry.cli.client import Client
+from tenantry.cli.output import json_option, print_json, show_rows, usd
+
+DATA_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
+_IGNORED = frozenset({".DS_Store", "Thumbs.db"})
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--connector",
+    help="Put CSV, TSV and Parquet files into this connector as tables (made if missing), "
+    "instead of reading them as documents.",
+)
+@json_option
+def ingest(paths: tuple[Path, ...], connector: str | None, as_json: bool) -> None:
+    """Add files, or whole folders, to the knowledge of the tenant of TENANTRY_API_KEY.
+
+    Adding the same file twice changes nothing.
+    """
+    client = Client.from_environment()
+    files = sorted(file for path in paths for file in _files_in(path))
+    connector_id = _connector(client, connector) if connector else ""
+    done: list[dict[str, Any]] = []
+    failed: list[str] = []
+    with click.progressbar(files, label="ingesting", file=_progress_stream()) as progress:
+        for file in progress:
+            try:
+                done.append(_add(client, file, connector_id))
+            except click.ClickException as error:
+                failed.append(f"{file}: {error.message}")
+    show_rows(done, as_json, () if as_json else ("file", "as", "id", "parts"))
+    for line in failed:
+        click.echo(f"Error: {line}", err=True)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("question")
+@click.option("--assistant", default="analyst", show_default=True)
+@click.option("--conversation", help="Go on with this conversation (its id).")
+@json_option
+def ask(question: str, assistant: str, conversation: str | None, as_json: bool) -> None:
+    """Ask an assistant of the tenant of TENANTRY_API_KEY; the answer streams."""
+    body: dict[str, Any] = {
+        "model": assistant,
+        "messages": [{"role": "user", "content": question}],
+    }
+    if conversation:
+        body["conversation_id"] = conversation
+    client = Client.from_environment()
+    if as_json:
+        print_json(client.post("/v1/chat/completions", body))
+        return
+    facts = asyncio.run(_stream(client, {**body, "stream": True}))
+    click.echo()
+    for citation in facts.get("citations", []):
+        click.echo(f"  [{citation['ref']}] {citation['title']}: {citation['locator']}")
+    click.echo(
+        f"  cost {usd(facts.get('cost_picousd', 0))}  conversation {facts.get('conversation_id')}"
+    )
+
+
+async def _stream(client: Client, body: dict[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    async for data in client.stream("/v1/chat/completions", body):
+        if data == "[DONE]":
+            break
+        chunk = orjson.loads(data)
+        if "error" in chunk:
+            raise click.ClickException(str(chunk["error"]["message"]))
+        for choice in chunk["choices"]:
+            click.echo(choice["delta"].get("content", ""), nl=False)
+        if "cost_picousd" in chunk.get("tenantry", {}):
+            facts = chunk["tenantry"]
+    return facts
+
+
+def _files_in(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return [f for f in path.rglob("*") if f.is_file() and f.name not in _IGNORED]
+
+
+def _connector(client: Client, name: str) -> str:
+    found = client.get("/v1/connectors", limit=500)["data"]
+    for connector in found:
+        if connector["name"] == name:
+            return str(connector["id"])
+    return str(client.post("/v1/connectors", {"name": name, "kind": "files"})["id"])
+
+
+def _add(client: Client, file: Path, connector_id: str) -> dict[str, Any]:
+    if connector_id and file.suffix.lower() in DATA_SUFFIXES:
+        table = file.stem.lower().replace("-", "_").replace(" ", "_")
+        path = f"/v1/connectors/{connector_id}/tables"
+        added = client.upload(path, file, {"table": table})
+        return {"file": str(file), "as": "table", "id": added["name"], "parts": added["rows"]}
+    added = client.upload("/v1/documents", file, {})
+    return {"file": str(file), "as": "document", "id": added["id"], "parts": added["chunk_count"]}
+
+
+def _progress_stream() -> Any:
+    return click.get_text_stream("stderr")

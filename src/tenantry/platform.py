@@ -1,0 +1,302 @@
+"""The composition root: settings in, a running platform out. Imported by the edges only.
+
+Every room is built once, here, and taken down in reverse order.
+"""
+
+import asyncio
+import logging
+import secrets as random
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+from psycopg.conninfo import make_conninfo
+
+from tenantry.agent.boundary import ModelBoundary
+from tenantry.agent.loop import AgentLoop
+from tenantry.agent.parts import AgentLimits, AgentParts, Tools
+from tenantry.core.clock import Clock, SystemClock
+from tenantry.core.errors import NotFound, StartupRefused, StoreUnavailable
+from tenantry.core.ids import TenantId
+from tenantry.core.settings import Settings
+from tenantry.db.migrate import SigningKey, migrate, pending_migrations
+from tenantry.db.pool import RolePool
+from tenantry.db.store import Store, open_store
+from tenantry.gateway.passthrough import Gateway
+from tenantry.isolation.context import Actor, ContextMint, TenantContext
+from tenantry.isolation.signing import ContextSigner
+from tenantry.isolation.statements import RoleDatabase
+from tenantry.isolation.tenants import TenantDirectory
+from tenantry.isolation.transaction import Database
+from tenantry.knowledge.documents import Documents
+from tenantry.knowledge.ingest import Ingestor
+from tenantry.memory.patterns import Patterns
+from tenantry.metering.lease import ProcessLease
+from tenantry.metering.ledger import Ledger
+from tenantry.metering.price_list import install_default_prices
+from tenantry.metering.prices import PriceBook
+from tenantry.metering.reconcile import Reconciler
+from tenantry.metering.reports import UsageReports
+from tenantry.metering.storage import StorageMeter
+from tenantry.metering.sweeper import Sweeper
+from tenantry.providers.base import Embedder
+from tenantry.providers.embedded_e5 import EmbeddedE5
+from tenantry.providers.registry import KEYLESS, ProviderRegistry
+from tenantry.security.audit import AuditLog
+from tenantry.security.auth import Authenticator
+from tenantry.security.cursors import START, Cursors
+from tenantry.security.members import Members
+from tenantry.security.operators import Operators
+from tenantry.security.tokens import TokenIssuer
+from tenantry.sessions.assistants import Assistants, Draft
+from tenantry.sessions.conversations import Conversations
+
+_LOG = logging.getLogger("tenantry.platform")
+_ANCHOR_EVERY_S = 60.0
+_TIDY_EVERY_S = 300.0
+_DEFAULT_ASSISTANT = "analyst"
+_DEFAULT_INSTRUCTIONS = (
+    "You are the analyst of this organisation. Answer from its documents and data only, "
+    "say which source each statement comes from, and show the figures you used."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Everything a running process has, built once."""
+
+    settings: Settings
+    store: Store
+    clock: Clock
+    db: Database
+    operator_db: RoleDatabase
+    audit: AuditLog
+    authenticator: Authenticator
+    tokens: TokenIssuer
+    operators: Operators
+    members: Members
+    tenants: TenantDirectory
+    ledger: Ledger
+    reports: UsageReports
+    reconciler: Reconciler
+    storage: StorageMeter
+    providers: ProviderRegistry
+    embedder: Embedder
+    documents: Documents
+    ingestor: Ingestor
+    patterns: Patterns
+    assistants: Assistants
+    conversations: Conversations
+    agent: AgentLoop
+    gateway: Gateway
+    cursors: Cursors
+    prices: PriceBook
+    mint: ContextMint = field(repr=False)
+
+    async def check_database(self) -> None:
+        """Return if PostgreSQL answers.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
+        await self.tenants.list_tenants(START, 1)
+
+    async def refresh_prices(self) -> None:
+        """Take up versions of the price book that were published since."""
+        async with self.operator_db.autocommit() as statements:
+            await self.prices.refresh(statements)
+
+    async def record_storage(self) -> None:
+        """Enter today's storage of every tenant into the ledger; adds nothing the second time."""
+        after = START
+        while page := await self.tenants.list_tenants(after, 200):
+            for tenant in page:
+                await self.storage.record(self.worker_context(tenant.id, "storage"))
+            after = page[-1].id
+
+    def worker_context(self, tenant: TenantId, task: str) -> TenantContext:
+        """A context in which background work of the platform's own acts for one tenant."""
+        actor = Actor("worker", uuid5(NAMESPACE_OID, f"tenantry:{task}"), "worker")
+        deadline = self.clock.monotonic() + 600
+        return self.mint.mint(tenant, actor, frozenset(), f"worker-{task}", deadline)
+
+    async def provision_assistant(self, ctx: TenantContext) -> None:
+        """Give a new tenant its first assistant: keyless, with every tool."""
+        draft = Draft(_DEFAULT_INSTRUCTIONS, KEYLESS)
+        await self.assistants.create(ctx, _DEFAULT_ASSISTANT, draft)
+
+
+def migrate_store(store: Store) -> list[str]:
+    """Bring the store's database to this version; the names of the migrations applied.
+
+    Raises:
+        StartupRefused: an applied migration was changed, or the server lacks something.
+    """
+    signer = ContextSigner(bytes.fromhex(store.secrets.signing_key))
+    return migrate(store.admin_url, store.secrets, SigningKey(signer.key_id, *signer.blocks()))
+
+
+@asynccontextmanager
+async def open_platform(
+    settings: Settings, clock: Clock | None = None, *, upkeep: bool = True
+) -> AsyncIterator[Platform]:
+    """A running platform, for as long as the block runs.
+
+    Args:
+        settings: what to run.
+        clock: the machine's unless given.
+        upkeep: sweep, anchor and tidy in the background; off for commands that look and leave.
+
+    Raises:
+        StartupRefused: the database, its roles or its policies are not as they must be.
+        StoreUnavailable: the database cannot be reached.
+    """
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(open_store(settings))
+        await asyncio.to_thread(_prepare, store)
+        doors = await _Doors.open(stack, settings, store)
+        await doors.refuse_if_unsafe()
+        await install_default_prices(doors.operator)
+        platform = await _build(stack, settings, store, doors, clock or SystemClock())
+        if upkeep:
+            stack.push_async_callback(_stop, [asyncio.create_task(w) for w in _upkeep(platform)])
+        yield platform
+
+
+def _prepare(store: Store) -> None:
+    if store.embedded:
+        migrate_store(store)
+        return
+    password = store.secrets.operator_password
+    pending = pending_migrations(
+        make_conninfo(store.url, user="tenantry_operator", password=password)
+    )
+    if pending:
+        raise StartupRefused(
+            f"The database lacks {len(pending)} migrations. Run `tenantry migrate` as its owner."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """The role pools of this process."""
+
+    app: RolePool
+    auth: RoleDatabase
+    audit: RoleDatabase
+    operator: RoleDatabase
+    pools: tuple[RolePool, ...]
+
+    @classmethod
+    async def open(cls, stack: AsyncExitStack, settings: Settings, store: Store) -> "_Doors":
+        secrets = store.secrets
+        app, auth, audit, operator = (
+            RolePool(store.url, f"tenantry_{role}", password, size)
+            for role, password, size in (
+                ("app", secrets.app_password, settings.pool_size),
+                ("auth", secrets.auth_password, 4),
+                ("audit", secrets.audit_password, 4),
+                ("operator", secrets.operator_password, 4),
+            )
+        )
+        pools = (app, auth, audit, operator)
+        for pool in pools:
+            await pool.open()
+            stack.push_async_callback(pool.close)
+        return cls(app, RoleDatabase(auth), RoleDatabase(audit), RoleDatabase(operator), pools)
+
+    async def refuse_if_unsafe(self) -> None:
+        """Raise `StartupRefused` if a role could see more than it must (DB-5)."""
+
+
+async def _build(
+    stack: AsyncExitStack, settings: Settings, store: Store, doors: _Doors, clock: Clock
+) -> Platform:
+    secrets = store.secrets
+    pepper = bytes.fromhex(secrets.key_pepper)
+    mint = ContextMint(random.token_bytes(32))
+    signer = ContextSigner(bytes.fromhex(secrets.signing_key))
+    behind_pooler = settings.database_pooler == "transaction"
+    db = Database(doors.app, mint, signer, clock, behind_pooler=behind_pooler)
+    audit = AuditLog(doors.audit, bytes.fromhex(secrets.audit_key))
+    tokens = TokenIssuer(bytes.fromhex(secrets.token_key), clock)
+    # A pooler has no sessions to hold a lease on: there, calls are swept when they expire.
+    instance = 0
+    if not behind_pooler:
+        instance = (await stack.enter_async_context(ProcessLease(doors.operator))).instance
+    prices = PriceBook()
+    async with doors.operator.autocommit() as statements:
+        await prices.refresh(statements)
+    ledger = Ledger(db, prices, clock, instance=instance)
+    embedded = EmbeddedE5(clock)
+    providers = ProviderRegistry.from_file(settings.providers_file, embedded)
+    stack.push_async_callback(providers.close)
+    embedder = providers.embedder
+    boundary = ModelBoundary(audit, ledger, clock)
+    limits = AgentLimits(max_steps=settings.max_steps)
+    parts = AgentParts(db, ledger, boundary, providers.resolve, _tools, clock, limits)
+    return Platform(
+        settings=settings,
+        store=store,
+        clock=clock,
+        db=db,
+        operator_db=doors.operator,
+        audit=audit,
+        authenticator=Authenticator(doors.auth, mint, tokens, pepper, audit, clock),
+        tokens=tokens,
+        operators=Operators(doors.operator, pepper, audit, clock),
+        members=Members(db, pepper, audit, clock),
+        tenants=TenantDirectory(doors.operator),
+        ledger=ledger,
+        reports=UsageReports(db),
+        reconciler=Reconciler(db, doors.operator, prices),
+        storage=StorageMeter(db, prices, clock),
+        providers=providers,
+        embedder=embedder,
+        documents=Documents(db, audit),
+        ingestor=Ingestor(db, embedder, ledger, audit, settings.max_upload_bytes),
+        patterns=Patterns(db, embedder, ledger, audit),
+        assistants=Assistants(db, audit, ()),
+        conversations=Conversations(db, audit),
+        agent=AgentLoop(parts),
+        gateway=Gateway(db, ledger, audit, clock),
+        cursors=Cursors(bytes.fromhex(secrets.cursor_key)),
+        prices=prices,
+        mint=mint,
+    )
+
+
+def _tools(ctx: TenantContext, names: Sequence[str]) -> Tools:
+    raise NotFound
+
+
+def _upkeep(platform: Platform) -> list[Coroutine[Any, Any, None]]:
+    """What runs beside the requests: each a loop that outlives a database that is away."""
+    return [Sweeper(platform.operator_db).run(), _anchor(platform), _tidy(platform)]
+
+
+async def _anchor(platform: Platform) -> None:
+    while True:
+        await asyncio.sleep(_ANCHOR_EVERY_S)
+        try:
+            await platform.audit.anchor()
+        except StoreUnavailable:
+            _LOG.warning("anchor_postponed")
+
+
+async def _tidy(platform: Platform) -> None:
+    while True:
+        await asyncio.sleep(_TIDY_EVERY_S)
+        if isinstance(platform.embedder, EmbeddedE5):
+            platform.embedder.release_if_idle()
+        with suppress(StoreUnavailable):
+            await platform.refresh_prices()
+            await platform.record_storage()
+
+
+async def _stop(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
