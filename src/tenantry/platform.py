@@ -17,6 +17,9 @@ from psycopg.conninfo import make_conninfo
 from tenantry.agent.boundary import ModelBoundary
 from tenantry.agent.loop import AgentLoop
 from tenantry.agent.parts import AgentLimits, AgentParts, Tools
+from tenantry.connectors.base import ConnectorServices
+from tenantry.connectors.catalog import ConnectorCatalog
+from tenantry.connectors.file_store import FileStore
 from tenantry.core.clock import Clock, SystemClock
 from tenantry.core.errors import NotFound, StartupRefused, StoreUnavailable
 from tenantry.core.ids import TenantId
@@ -86,6 +89,8 @@ class Platform:
     embedder: Embedder
     documents: Documents
     ingestor: Ingestor
+    connectors: ConnectorCatalog
+    files: FileStore
     patterns: Patterns
     assistants: Assistants
     conversations: Conversations
@@ -234,6 +239,11 @@ async def _build(
     providers = ProviderRegistry.from_file(settings.providers_file, embedded)
     stack.push_async_callback(providers.close)
     embedder = providers.embedder
+    services = ConnectorServices(db=db, audit=audit, clock=clock, files_dir=settings.files_dir)
+    connectors = ConnectorCatalog(services)
+    stack.push_async_callback(connectors.close)
+    files = FileStore(services, settings.max_upload_bytes)
+    stack.push_async_callback(files.close)
     boundary = ModelBoundary(audit, ledger, clock)
     limits = AgentLimits(max_steps=settings.max_steps)
     parts = AgentParts(db, ledger, boundary, providers.resolve, _tools, clock, limits)
@@ -257,6 +267,8 @@ async def _build(
         embedder=embedder,
         documents=Documents(db, audit),
         ingestor=Ingestor(db, embedder, ledger, audit, settings.max_upload_bytes),
+        connectors=connectors,
+        files=files,
         patterns=Patterns(db, embedder, ledger, audit),
         assistants=Assistants(db, audit, ()),
         conversations=Conversations(db, audit),

@@ -23,6 +23,7 @@ from tenantry.api import (
     health,
     members,
     models,
+    sources,
     tenants,
     usage,
 )
@@ -68,7 +69,7 @@ def build_resources(platform: Platform | None) -> FastAPI:
     )
     app.state.platform = platform
     for room in (
-        health, tenants, members, assistants, conversations, documents, usage, audit,
+        health, tenants, members, assistants, conversations, documents, sources, usage, audit,
         models,
     ):  # fmt: skip
         app.include_router(room.router)
