@@ -32,7 +32,8 @@ class AgentLoop:
         Close the generator (`contextlib.aclosing`) when you stop reading.
 
         Raises:
-            NotFound: no such assistant, conversation or model; nothing was done.
+            NotFound: no such assistant or conversation, and nothing was done; or the assistant's
+                model is no longer there, and the turn is kept as `failed`.
             ProviderError: the model failed; what had streamed is kept as `failed`.
             StoreUnavailable: the database cannot be reached.
         """

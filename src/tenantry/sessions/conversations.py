@@ -262,9 +262,9 @@ async def append_turn(tx: Transaction, conversation_id: UUID, turn: Turn) -> int
         assistant_version=turn.assistant_version,
         **said,
     )
-    await tx.execute_many(
-        _SQL["add_tool_call"], [{**mine, **_tool_row(call, answer_no)} for call in turn.tools]
-    )
+    if turn.tools:
+        rows = [{**mine, **_tool_row(call, answer_no)} for call in turn.tools]
+        await tx.execute_many(_SQL["add_tool_call"], rows)
     return int(answer_no)
 
 
