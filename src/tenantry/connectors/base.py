@@ -1,12 +1,21 @@
-"""What a connector kind implements: open for one tenant, describe, query, test."""
+"""What a connector kind implements: one file a kind, registered as an entry point (CON-1).
+
+A kind whose data are tables (files, PostgreSQL, MySQL) opens as a `Source`; one that offers calls
+(an OpenAPI document, an MCP server) opens as an `OperationSource`. Both are bound to one tenant and
+one stored configuration before anything else can be done with them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
-from tenantry.core.events import Json
+from tenantry.core.clock import Clock
+from tenantry.core.events import AuditSink, Json
 from tenantry.core.ids import ConnectorId
 from tenantry.isolation.context import TenantContext
+from tenantry.isolation.transaction import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +75,12 @@ class ConnectorConfig:
     name: str
     kind: str
     options: Mapping[str, Json]
+    created_at: datetime
 
 
+@runtime_checkable
 class Source(Protocol):
-    """A connector opened for one tenant; it can reach nothing else."""
+    """A connector with tables, opened for one tenant; it can reach nothing else."""
 
     async def describe(self) -> Sequence[Table]:
         """Tables within the access pattern, with columns."""
@@ -94,12 +105,92 @@ class Source(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A call that a source offers.
+
+    Attributes:
+        name: unique in the connector.
+        description: what it does, as the source says: untrusted text.
+        parameters: JSON Schema of its arguments, without those that the configuration fills.
+        effect: `write` when it changes something or carries bytes out; such a call needs approval
+            when its arguments derive from untrusted text.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Json]
+    effect: Literal["read", "write"]
+
+
+class OperationSource(Protocol):
+    """A connector with calls, opened for one tenant; it can reach nothing else."""
+
+    async def operations(self) -> Sequence[Operation]:
+        """Calls within the access pattern."""
+        ...
+
+    async def call(
+        self, operation: str, arguments: Mapping[str, Json], limits: QueryLimits
+    ) -> Json:
+        """Make one call; the answer is untrusted data.
+
+        Raises:
+            QueryRefused: no such operation here, or its arguments do not fit.
+            QueryFailed: the source rejected it; the message is the source's, cleaned.
+            QueryTimeout: it ran out of time and was stopped.
+        """
+        ...
+
+    async def test(self) -> None:
+        """Check that the source answers.
+
+        Raises:
+            QueryFailed: it does not, and why.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorServices:
+    """What the platform lends to every kind.
+
+    Attributes:
+        db: for the tables that a kind keeps about its connectors, through a tenant context.
+        audit: where refusals are recorded.
+        clock: time.
+        files_dir: root of the tenants' files; one folder a tenant below it.
+    """
+
+    db: Database
+    audit: AuditSink
+    clock: Clock
+    files_dir: Path
+
+
 class Connector(Protocol):
     """A kind of data source, registered under the entry point group `tenantry.connectors`."""
 
     kind: ClassVar[str]
-    dialect: ClassVar[str]
 
-    def open(self, ctx: TenantContext, config: ConnectorConfig) -> Source:
+    def __init__(self, services: ConnectorServices) -> None: ...
+
+    def check(self, options: Mapping[str, Json]) -> Mapping[str, Json]:
+        """The options of a new connector as they are to be stored.
+
+        Raises:
+            InvalidRequest: one is missing, unknown or wrong; the message says which.
+        """
+        ...
+
+    def open(self, ctx: TenantContext, config: ConnectorConfig) -> Source | OperationSource:
         """Bind this kind to one tenant and one stored configuration; performs no I/O."""
+        ...
+
+    async def forget(self, ctx: TenantContext, config: ConnectorConfig) -> None:
+        """Let go of whatever is kept for a connector that is about to be removed."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; the platform is ending."""
         ...

@@ -21,8 +21,9 @@ CREATE TABLE tenantry.data_files (
     tenant_id uuid NOT NULL,
     connector_id uuid NOT NULL,
     table_name text NOT NULL CHECK (table_name ~ '^[a-z][a-z0-9_]{0,62}$'),
-    sha256 bytea NOT NULL CHECK (length(sha256) = 32),
-    size_bytes bigint NOT NULL CHECK (size_bytes > 0),
+    sha256 bytea NOT NULL CHECK (length(sha256) = 32), -- of what was uploaded
+    stored_sha256 bytea NOT NULL CHECK (length(stored_sha256) = 32), -- of the Parquet file kept
+    size_bytes bigint NOT NULL CHECK (size_bytes > 0), -- of the Parquet file kept
     row_count bigint NOT NULL,
     columns jsonb NOT NULL,
     description text NOT NULL DEFAULT '',

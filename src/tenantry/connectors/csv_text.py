@@ -1,0 +1,114 @@
+"""Uploaded tables as the converting process takes them: Parquet as is, text as UTF-8.
+
+Only bytes are looked at here, in the server; everything that parses runs in the confined process.
+"""
+
+import csv
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from charset_normalizer import from_bytes
+
+from tenantry.core.errors import DocumentUnreadable
+
+_PARQUET = b"PAR1"
+_DELIMITERS = ",;\t|"
+_SAMPLE_BYTES = 64 * 1024
+_STEP_BYTES = 1 << 20  # decoded at once: a whole upload as text would take four times its size
+_MOST_COLUMNS = 1_000
+_LONGEST_NAME = 128
+
+
+@dataclass(frozen=True, slots=True)
+class TableContent:
+    """An upload, ready to be converted.
+
+    Attributes:
+        format: of `content`.
+        content: Parquet, or text in UTF-8.
+        delimiter: between the fields of a line of text.
+    """
+
+    format: Literal["csv", "parquet"]
+    content: bytes
+    delimiter: str = ","
+
+
+def read_table(content: bytes) -> TableContent:
+    """Recognise an upload by its content; names and declared types are not trusted.
+
+    Raises:
+        DocumentUnreadable: it is neither Parquet nor text with a line of column names.
+    """
+    if not content:
+        raise DocumentUnreadable("The file is empty.")
+    if content.startswith(_PARQUET) and content.endswith(_PARQUET):
+        return TableContent("parquet", content)
+    text = _as_utf8(content)
+    names, delimiter = _header(text)
+    check_names(names)
+    return TableContent("csv", text, delimiter)
+
+
+def _as_utf8(content: bytes) -> bytes:
+    if content.startswith(BOM_UTF8):
+        content = content[len(BOM_UTF8) :]
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        content = _decoded(content, "utf-16").encode()
+    if b"\x00" in content:
+        raise DocumentUnreadable("The file is neither CSV nor Parquet.")
+    if not _is_utf8(content):
+        guess = from_bytes(content[:_SAMPLE_BYTES]).best()
+        content = _decoded(content, guess.encoding if guess else "cp1252").encode()
+    return content.lstrip(b"\r\n")
+
+
+def _is_utf8(content: bytes) -> bool:
+    decoder = getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(content), _STEP_BYTES):
+            decoder.decode(content[start : start + _STEP_BYTES])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _decoded(content: bytes, encoding: str) -> str:
+    try:
+        return content.decode(encoding)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise DocumentUnreadable("The encoding of the file could not be recognised.") from error
+
+
+def _header(text: bytes) -> tuple[list[str], str]:
+    """Column names and the delimiter that separates most of them; the first line is the header."""
+    start = text[:_SAMPLE_BYTES].decode(errors="ignore")
+    rows = [(_first_row(start, delimiter), delimiter) for delimiter in _DELIMITERS]
+    return max(rows, key=lambda row: len(row[0]))
+
+
+def _first_row(text: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
+    except csv.Error as error:
+        raise DocumentUnreadable("The first line of the file is not a line of CSV.") from error
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse a table whose columns nobody could name.
+
+    Raises:
+        DocumentUnreadable: there are none, too many, or one that is too long or not printable.
+    """
+    if not any(name.strip() for name in names):
+        raise DocumentUnreadable("The first line of the file must name the columns.")
+    if len(names) > _MOST_COLUMNS:
+        raise DocumentUnreadable(f"The file has more than {_MOST_COLUMNS} columns.")
+    for name in names:
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise DocumentUnreadable(
+                f"A column name is not printable or longer than {_LONGEST_NAME} characters."
+            )

@@ -1,0 +1,177 @@
+"""Takes uploaded CSV and Parquet files in as tables (CON-1).
+
+An upload is recognised by its content, converted once to Parquet in a confined process, and kept
+under the hash of what was written. The same bytes under the same name are taken once.
+"""
+
+import asyncio
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from tenantry.connectors.base import Column, ConnectorServices, Table
+from tenantry.connectors.csv_text import TableContent, check_names, read_table
+from tenantry.connectors.data_tables import DataTable, DataTables, NewTable
+from tenantry.connectors.duckdb_process import DuckDbProcesses, Job, LineTooLong, answers
+from tenantry.connectors.off_loop import off_loop
+from tenantry.connectors.sandbox import Limits
+from tenantry.connectors.slots import Slots
+from tenantry.connectors.stored_files import Incoming, StoredFiles, digest_of
+from tenantry.core.errors import (
+    Conflict,
+    DocumentUnreadable,
+    InvalidRequest,
+    QueryFailed,
+    TooLarge,
+)
+from tenantry.core.ids import ConnectorId
+from tenantry.isolation.context import TenantContext
+
+_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_LONGEST_DESCRIPTION = 2_000
+_LONGEST_TYPE = 200
+_CONVERSION_S = 120
+_MEMORY_BYTES = 1024 * 1024 * 1024
+_ANSWER_BYTES = 4 * 1024 * 1024
+_GROWTH = 4  # a Parquet file of ours is smaller than what it is made of, but for tiny ones
+
+
+@dataclass(frozen=True, slots=True)
+class TableUpload:
+    """A file to be taken in as a table.
+
+    Attributes:
+        name: what the table is called in SQL: lower-case letters, digits and underscores.
+        content: CSV or TSV with a line of column names, or Parquet.
+        description: what a row is, and the units; shown to assistants.
+        columns: descriptions of columns, by name.
+    """
+
+    name: str
+    content: bytes = field(repr=False)
+    description: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+class FileStore:
+    """Adds, lists and removes the tables of connectors of files."""
+
+    def __init__(self, services: ConnectorServices, max_bytes: int) -> None:
+        self._files = StoredFiles(services.files_dir, services.clock)
+        self._tables = DataTables(services, self._files)
+        self._max_bytes = max_bytes
+        limits = Limits(_MEMORY_BYTES, 2, 2 * _CONVERSION_S, _GROWTH * max_bytes)
+        self._processes = DuckDbProcesses(limits, Slots(2, 1), keep_spare=False)
+
+    async def add(self, ctx: TenantContext, connector: UUID, upload: TableUpload) -> DataTable:
+        """Take a file in as a table; the same content under the same name gives the same table.
+
+        Raises:
+            NotFound: no such connector of files in this tenant.
+            InvalidRequest: the name or the description is not valid.
+            TooLarge: the file is larger than the limit.
+            DocumentUnreadable: it is neither CSV nor Parquet, or is damaged; the message says how.
+            Conflict: a table of this name has another content.
+            StoreUnavailable: it cannot be stored just now.
+        """
+        self._check(upload)
+        digest = await asyncio.to_thread(_hash, upload.content)
+        if known := await self._known(ctx, connector, upload.name, digest):
+            return known
+        content = await asyncio.to_thread(read_table, upload.content)
+        async with off_loop(self._files.incoming(ctx.tenant)) as target:
+            table = await self._convert(ctx, upload, content, target)
+            new = NewTable(
+                connector=ConnectorId(connector),
+                table=table,
+                sha256=digest,
+                stored_sha256=await asyncio.to_thread(digest_of, target.descriptor),
+                size_bytes=os.fstat(target.descriptor).st_size,
+                incoming=target,
+            )
+            try:
+                return await self._tables.add(ctx, new)
+            except Conflict:
+                if known := await self._known(ctx, connector, upload.name, digest):
+                    return known  # the same upload, a moment earlier
+                raise
+
+    async def list_tables(self, ctx: TenantContext, connector: UUID) -> list[DataTable]:
+        """Tables of a connector, by name.
+
+        Raises:
+            NotFound: no such connector of files in this tenant.
+        """
+        return await self._tables.list_tables(ctx, connector)
+
+    async def remove(self, ctx: TenantContext, connector: UUID, name: str) -> None:
+        """Remove a table with its file.
+
+        Raises:
+            NotFound: no such table in this tenant.
+        """
+        await self._tables.remove(ctx, connector, name)
+
+    async def close(self) -> None:
+        """End whatever still runs."""
+        await self._processes.close()
+
+    def _check(self, upload: TableUpload) -> None:
+        if not _TABLE_NAME.fullmatch(upload.name):
+            raise InvalidRequest(
+                "A table's name has up to 63 lower-case letters, digits and underscores, "
+                "and starts with a letter."
+            )
+        for text in (upload.description, *upload.columns.values()):
+            if len(text) > _LONGEST_DESCRIPTION or "\x00" in text:
+                raise InvalidRequest("A description has up to 2,000 characters of plain text.")
+        if len(upload.content) > self._max_bytes:
+            raise TooLarge(f"A data file may have {self._max_bytes:,} bytes.")
+
+    async def _known(
+        self, ctx: TenantContext, connector: UUID, name: str, digest: bytes
+    ) -> DataTable | None:
+        for known in await self._tables.list_tables(ctx, connector):
+            if known.table.name == name:
+                if known.sha256 != digest:
+                    raise Conflict("There is a table of this name; remove it first.")
+                return known
+        return None
+
+    async def _convert(
+        self, ctx: TenantContext, upload: TableUpload, content: TableContent, target: Incoming
+    ) -> Table:
+        work = {"op": "convert", "format": content.format, "delimiter": content.delimiter}
+        async with off_loop(self._files.incoming(ctx.tenant, content.content)) as source:
+            job = Job(work, [source.descriptor, target.descriptor])
+            try:
+                async with asyncio.timeout(_CONVERSION_S), self._processes.lend(ctx) as process:
+                    process.send(job)
+                    found = [answer async for answer in answers(process, _ANSWER_BYTES)]
+            except QueryFailed as error:
+                raise DocumentUnreadable(f"The file could not be read. {error.message}") from error
+            except (TimeoutError, LineTooLong) as error:
+                raise DocumentUnreadable("The file takes too long to read.") from error
+        return _table(upload, found)
+
+
+def _table(upload: TableUpload, answers: Sequence[Any]) -> Table:
+    try:
+        (answer,) = answers
+        columns = tuple(
+            Column(str(name), str(kind)[:_LONGEST_TYPE], upload.columns.get(name, ""))
+            for name, kind in answer["columns"]
+        )
+        rows = int(answer["rows"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise DocumentUnreadable from error  # what the process sends is not to be trusted either
+    check_names([column.name for column in columns])
+    return Table(upload.name, columns, rows, upload.description)
+
+
+def _hash(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()

@@ -1,0 +1,46 @@
+"""Lets model-written SQL through to a source, or refuses and records it (CON-3, SEC-4)."""
+
+import asyncio
+
+from tenantry.connectors.base import ConnectorConfig
+from tenantry.connectors.sql_guard import Approved, Refused, Scope, check
+from tenantry.core.errors import QueryRefused
+from tenantry.core.events import AuditEvent, AuditSink
+from tenantry.isolation.context import TenantContext
+
+
+async def admit(
+    ctx: TenantContext, audit: AuditSink, config: ConnectorConfig, sql: str, scope: Scope
+) -> Approved:
+    """The statement as it may run.
+
+    Whatever reaches outside the connector's scope is recorded with the name it reached for; a
+    mistake that cannot even be read is only answered.
+
+    Raises:
+        QueryRefused: it may not; the message helps to mend it.
+        StoreUnavailable: the refusal could not be recorded.
+    """
+    decided = await asyncio.to_thread(check, sql, scope)
+    if isinstance(decided, Approved):
+        return decided
+    if decided.reason != "syntax":
+        await audit.record(_refusal(ctx, config, decided))
+    raise QueryRefused(decided.message)
+
+
+def _refusal(ctx: TenantContext, config: ConnectorConfig, refused: Refused) -> AuditEvent:
+    return AuditEvent(
+        tenant=ctx.tenant,
+        actor=str(ctx.actor),
+        action="query.refused",
+        outcome="refused",
+        layer="connector",
+        target=refused.subject,
+        detail={
+            "connector": config.name,
+            "reason": refused.reason,
+            refused.reason: refused.subject,
+        },
+        request_id=ctx.request_id,
+    )

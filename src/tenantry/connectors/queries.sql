@@ -1,0 +1,61 @@
+-- Connectors and data files: tenantry.connectors, tenantry.data_files.
+
+-- name: create_connector
+INSERT INTO tenantry.connectors (tenant_id, connector_id, name, kind, options)
+VALUES (%(tenant)s, %(connector_id)s, %(name)s, %(kind)s, %(options)s)
+RETURNING connector_id, name, kind, options, created_at;
+
+-- name: list_connectors
+-- Rows: connectors with ids after the given one, oldest first.
+SELECT connector_id, name, kind, options, created_at
+  FROM tenantry.connectors
+ WHERE connector_id > %(after)s
+ ORDER BY connector_id LIMIT %(limit)s;
+
+-- name: get_connector
+SELECT connector_id, name, kind, options, created_at
+  FROM tenantry.connectors WHERE connector_id = %(connector_id)s;
+
+-- name: find_connector
+SELECT connector_id, name, kind, options, created_at
+  FROM tenantry.connectors WHERE name = %(name)s;
+
+-- name: delete_connector
+-- Touches 0 rows when there is none. Its tables and verified queries go with it.
+DELETE FROM tenantry.connectors WHERE connector_id = %(connector_id)s;
+
+-- name: lock_stored
+-- Held until the transaction ends: the file of a content is named or removed by one at a time.
+SELECT pg_advisory_xact_lock(
+    hashtextextended(%(tenant)s::text || encode(%(stored)s::bytea, 'hex'), 7223410007));
+
+-- name: lock_connector
+-- Rows: its kind; held until the transaction ends, so that it is not removed meanwhile.
+SELECT kind FROM tenantry.connectors WHERE connector_id = %(connector_id)s FOR SHARE;
+
+-- name: add_table
+INSERT INTO tenantry.data_files (
+    tenant_id, connector_id, table_name, sha256, stored_sha256, size_bytes, row_count, columns,
+    description, created_by)
+VALUES (%(tenant)s, %(connector_id)s, %(table_name)s, %(sha256)s, %(stored_sha256)s,
+        %(size_bytes)s, %(row_count)s, %(columns)s, %(description)s, %(created_by)s)
+RETURNING connector_id, table_name, sha256, stored_sha256, size_bytes, row_count, columns,
+          description, created_at;
+
+-- name: list_tables
+-- Rows: tables of a connector, by name.
+SELECT connector_id, table_name, sha256, stored_sha256, size_bytes, row_count, columns,
+       description, created_at
+  FROM tenantry.data_files
+ WHERE connector_id = %(connector_id)s
+ ORDER BY table_name;
+
+-- name: delete_table
+-- Rows: the content it was stored as; none when there is no such table.
+DELETE FROM tenantry.data_files
+ WHERE connector_id = %(connector_id)s AND table_name = %(table_name)s
+RETURNING stored_sha256;
+
+-- name: count_stored
+-- Rows: how many tables of the tenant are stored as this content.
+SELECT count(*) FROM tenantry.data_files WHERE stored_sha256 = %(stored)s;
