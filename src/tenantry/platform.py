@@ -29,6 +29,8 @@ from tenantry.db.pool import RolePool
 from tenantry.db.store import Store, open_store
 from tenantry.gateway.passthrough import Gateway
 from tenantry.isolation.context import Actor, ContextMint, TenantContext
+from tenantry.isolation.policies import refuse_broken_isolation
+from tenantry.isolation.roles import refuse_unsafe_role
 from tenantry.isolation.signing import ContextSigner
 from tenantry.isolation.statements import RoleDatabase
 from tenantry.isolation.tenants import TenantDirectory
@@ -213,7 +215,21 @@ class _Doors:
         return cls(app, RoleDatabase(auth), RoleDatabase(audit), RoleDatabase(operator), pools)
 
     async def refuse_if_unsafe(self) -> None:
-        """Raise `StartupRefused` if a role could see more than it must (DB-5)."""
+        """Start only with roles that can do no more than they must, and with every policy whole.
+
+        Raises:
+            StartupRefused: with every objection (DB-1, DB-5).
+        """
+        for door, role in (
+            (RoleDatabase(self.app), "tenantry_app"),
+            (self.auth, "tenantry_auth"),
+            (self.audit, "tenantry_audit"),
+            (self.operator, "tenantry_operator"),
+        ):
+            async with door.autocommit() as statements:
+                await refuse_unsafe_role(statements, role)
+        async with self.operator.transaction() as statements:
+            await refuse_broken_isolation(statements)
 
 
 async def _build(

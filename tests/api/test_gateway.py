@@ -122,7 +122,7 @@ async def test_intent_and_manifest_are_durable_before_the_call_leaves(
         (refusing(401, "sk-scripted-secret is wrong"), 502, "provider_rejected"),
         (refusing(429), 503, "provider_unavailable"),
         (refusing(500), 503, "provider_unavailable"),
-        (Reply("x", fault="garbage"), 502, "provider_malformed"),
+        (Reply("x", fault="html"), 502, "provider_malformed"),
     ],
 )
 async def test_a_failing_provider_gives_a_clear_problem_and_one_settled_entry(
