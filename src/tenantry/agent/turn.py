@@ -17,6 +17,7 @@ from tenantry.agent.messages import (
     from_client,
     instructions_of,
     new_marker,
+    newest,
     question,
     stored,
 )
@@ -58,8 +59,8 @@ class Turn:
         self._sources: dict[str, Citation] = {}
         self._reason: FinishReason = "stop"
         self._shown: list[Material] = [
-            *(from_client(session.ctx, role, text) for role, text in request.client_history),
-            *(stored(message) for message in session.history),
+            *newest(from_client(session.ctx, role, text) for role, text in request.client_history),
+            *newest(stored(message) for message in session.history),
             question(session.ctx, session.question),
         ]
 
@@ -76,13 +77,14 @@ class Turn:
                 async for chunk in chunks:
                     if delta := answered.take(chunk):
                         yield delta
-            await self._session.settle()
             self._reason = answered.reason
             calls = answered.calls[: self._parts.limits.calls_per_step]
             if not calls:
                 return
             if step == most_steps:
                 break
+            # Tools may take long: what the model used until here is durable before they run.
+            await self._session.settle()
             for asked in calls:
                 yield ToolStarted(asked.id, asked.name, asked.arguments)
             for done in await self._execute(answered, calls):

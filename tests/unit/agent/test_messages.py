@@ -18,6 +18,7 @@ from tenantry.agent.messages import (
     from_client,
     instructions_of,
     new_marker,
+    newest,
     question,
     stored,
     visible,
@@ -204,6 +205,14 @@ def test_references_of_earlier_answers_are_taken_out_since_they_mean_other_sourc
 def test_a_turn_that_was_never_answered_leaves_no_empty_message() -> None:
     made = prompt(stored(message("user", "a")), stored(message("assistant", "")))
     assert [m.content for m in made.messages()[1:]] == ["a"]
+
+
+def test_a_long_history_is_shown_from_its_end_in_whole_messages() -> None:
+    history = [stored(message("user", letter * 25_000)) for letter in "abcd"]
+    assert [segment.text[0] for segment in newest(history)] == ["c", "d"]
+    assert newest(history[:2]) == history[:2]
+    assert newest([stored(message("user", "x" * 60_001))]) == []
+    assert newest([]) == []
 
 
 def test_what_is_hashed_covers_tool_calls_and_tools() -> None:
