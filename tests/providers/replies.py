@@ -115,8 +115,8 @@ class ProviderCall:
 
     @property
     def request_id(self) -> str:
-        """The id the caller sent along, or empty."""
-        return self.headers.get("x-request-id", "")
+        """The caller's id of the call, or empty."""
+        return self.headers.get("x-client-request-id", "") or self.headers.get("x-request-id", "")
 
     @property
     def model(self) -> str:

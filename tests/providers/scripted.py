@@ -196,13 +196,15 @@ class ScriptedProvider:
                     outcome = "faulted"
                     await self._misbehave(request, form, reply, wire)
                     break
-                await wire.send(event)
+                # Counted first: a provider charges for what it produced, delivered or not.
                 with self._changed:
                     call.streamed_tokens += event.tokens
                     call.reported = turn.usage if event.has_usage else call.reported
                     self._changed.notify_all()
+                await wire.send(event)
                 if event.tokens:
                     await asyncio.sleep(reply.token_s)
+            self._ended(call, outcome, response)  # before the client can know that it ended
             await response.write_eof()
         except ConnectionError:
             outcome = "faulted" if reply.fault == "cut" else "disconnected"

@@ -1,14 +1,17 @@
 """An account opened: the door to its provider, and the model behind each of its names.
 
-This is the one place that knows every kind of provider; a new kind is one file and one line here.
+This is the one place that knows every kind of provider: a new kind is one file, and lines here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tenantry.providers import anthropic, google
 from tenantry.providers.base import ChatModel
+from tenantry.providers.bridge import BridgedUpstream
 from tenantry.providers.calls import Retry
+from tenantry.providers.local import LocalFile, LocalModel, check_file
 from tenantry.providers.openai_compatible import OpenAICompatibleModel
 from tenantry.providers.providers_file import AccountEntry, ModelEntry
 from tenantry.providers.upstream import HttpUpstream, Patience, Upstream
@@ -16,48 +19,79 @@ from tenantry.providers.upstream import HttpUpstream, Patience, Upstream
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account that can be called.
+    """An account that can be called; nothing is connected or loaded before the first call.
 
     Attributes:
         entry: what the providers file says of it; holds no key.
-        upstream: its door; holds the key, and shows it in no repr.
+        models: by name, what answers for each.
+        raw: by name, where its raw calls in OpenAI's form go.
+        patience: how long to wait for it.
+        retry: how often to try it.
     """
 
     entry: AccountEntry
-    upstream: Upstream = field(repr=False)
-
-    @property
-    def patience(self) -> Patience:
-        """How long to wait for it."""
-        wait = self.entry.timeouts
-        return Patience(wait.connect_s, wait.first_s, wait.idle_s)
-
-    @property
-    def retry(self) -> Retry:
-        """How often to try it."""
-        return Retry(attempts=self.entry.attempts)
-
-    def model(self, _model: ModelEntry) -> ChatModel:
-        """The implementation that answers for one of its models."""
-        return OpenAICompatibleModel(
-            self.upstream, self.entry.max_tokens_field, self.patience, self.retry
-        )
-
-    def raw(self, _model: ModelEntry) -> Upstream:
-        """Where raw calls in OpenAI's form go for one of its models."""
-        return self.upstream
+    models: Mapping[str, ChatModel] = field(repr=False)
+    raw: Mapping[str, Upstream] = field(repr=False)
+    patience: Patience
+    retry: Retry
+    closers: tuple[Callable[[], Awaitable[None]], ...] = field(repr=False)
 
     async def close(self) -> None:
-        """Drop its connections."""
-        await self.upstream.close()
+        """Drop its connections, or let go of its files."""
+        for close in self.closers:
+            await close()
 
 
-def open_account(entry: AccountEntry, key: str, _folder: Path) -> Account:
-    """The account that an entry describes; nothing is connected yet."""
+def open_account(entry: AccountEntry, key: str, folder: Path) -> Account:
+    """The account that an entry describes.
+
+    Args:
+        entry: out of the providers file.
+        key: the account's key, or empty.
+        folder: where relative paths begin.
+
+    Raises:
+        StartupRefused: a model's file is missing or is none.
+    """
     wait = entry.timeouts
     patience = Patience(wait.connect_s, wait.first_s, wait.idle_s)
-    return Account(entry, HttpUpstream(entry.url, _key_headers(key), patience))
+    retry = Retry(attempts=entry.attempts)
+    if entry.kind == "local":
+        return _local(entry, folder, patience, retry)
+    upstream = HttpUpstream(entry.url, _key_headers(entry, key), patience)
+    model = _model(entry, upstream, patience, retry)
+    speaks = isinstance(model, OpenAICompatibleModel)
+    raw: Upstream = upstream if speaks else BridgedUpstream(model)
+    names = [each.name for each in entry.models]
+    models, raws = dict.fromkeys(names, model), dict.fromkeys(names, raw)
+    return Account(entry, models, raws, patience, retry, (upstream.close,))
 
 
-def _key_headers(key: str) -> Mapping[str, str]:
+def _key_headers(entry: AccountEntry, key: str) -> Mapping[str, str]:
+    if entry.kind == "anthropic":
+        return anthropic.key_headers(key)
+    if entry.kind == "google":
+        return google.key_headers(key)
     return {"authorization": f"Bearer {key}"} if key else {}
+
+
+def _model(entry: AccountEntry, upstream: Upstream, patience: Patience, retry: Retry) -> ChatModel:
+    if entry.kind == "anthropic":
+        return anthropic.AnthropicModel(upstream, patience, retry)
+    if entry.kind == "google":
+        return google.GoogleModel(upstream, patience, retry)
+    return OpenAICompatibleModel(upstream, entry.max_tokens_field, patience, retry)
+
+
+def _local(entry: AccountEntry, folder: Path, patience: Patience, retry: Retry) -> Account:
+    models = {each.name: LocalModel(_file(each, folder)) for each in entry.models}
+    raw = {name: BridgedUpstream(model) for name, model in models.items()}
+    closers = tuple(model.close for model in models.values())
+    return Account(entry, models, raw, patience, retry, closers)
+
+
+def _file(model: ModelEntry, folder: Path) -> LocalFile:
+    path = model.path or Path()  # the providers file was checked: it is there
+    file = LocalFile(folder / path.expanduser(), model.context_tokens)
+    check_file(file)
+    return file

@@ -22,6 +22,7 @@ from tenantry.core.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
+from tenantry.providers.base import ChatRequest
 from tenantry.providers.sse import SseEvent, SseParser
 from tenantry.providers.upstream import Patience, Unreached, Upstream, UpstreamResponse
 
@@ -37,7 +38,7 @@ _KNOWN_CODES = frozenset(
         "invalid_argument", "invalid_request_error", "model_not_found", "not_found_error",
         "overloaded_error", "permission_denied", "permission_error", "rate_limit_error",
         "rate_limit_exceeded", "request_too_large", "resource_exhausted", "server_error",
-        "unsupported_parameter", "unsupported_value",
+        "unavailable", "unsupported_parameter", "unsupported_value",
     }
 )  # fmt: skip
 
@@ -145,6 +146,11 @@ async def stream_events(
                 wait = call.patience.idle_s
     finally:
         response.close()
+
+
+def call_headers(request: ChatRequest) -> dict[str, str]:
+    """Our id of the call, under the name that OpenAI logs and others ignore."""
+    return {"x-client-request-id": request.call_id} if request.call_id else {}
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:

@@ -5,9 +5,8 @@ things, and what is harmless is tolerated: a tool call without an index, `stop` 
 of an answer that calls tools, no `[DONE]` at the end.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tenantry.core.errors import ProviderMalformed
@@ -19,16 +18,23 @@ from tenantry.providers.base import (
     FinishReason,
     Message,
     TextDelta,
-    ToolCall,
 )
-from tenantry.providers.calls import Call, Retry, broken_off, encoded, json_object, stream_events
+from tenantry.providers.calls import (
+    Call,
+    Retry,
+    broken_off,
+    call_headers,
+    encoded,
+    json_object,
+    stream_events,
+)
+from tenantry.providers.json_shape import number_in, object_in, objects_in, text_in
 from tenantry.providers.sse import SseEvent
+from tenantry.providers.tool_calls import PartialCalls
 from tenantry.providers.upstream import Patience, Upstream
 from tenantry.providers.usage import usage_of
 
 CHAT_PATH = "/chat/completions"
-MOST_TOOL_CALLS = 128
-MOST_ARGUMENT_CHARS = 256 * 1024
 MaxTokensField = Literal["max_completion_tokens", "max_tokens"]
 
 _REASONS: Mapping[str, FinishReason] = {
@@ -57,12 +63,12 @@ class OpenAICompatibleModel:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Text deltas in order, then exactly one `Finished`; see `ChatModel.stream`."""
         body = encoded(chat_body(request, self._max_tokens_field))
-        ours = {"x-client-request-id": request.call_id} if request.call_id else {}
+        ours = call_headers(request)
         call = Call(CHAT_PATH, body, self._retry, self._patience, ours)
-        answer = _Answer()
+        answer = PartialAnswer()
         async with aclosing(stream_events(self._upstream, call, _is_done)) as events:
             async for event in events:
-                if text := answer.take(event):
+                if not _is_done(event) and (text := answer.take(json_object(event.data))):
                     yield TextDelta(text)
         yield answer.finished()
 
@@ -110,38 +116,30 @@ def _message(message: Message) -> dict[str, Any]:
     return {"role": message.role, "content": message.content or None, "tool_calls": calls}
 
 
-@dataclass(slots=True)
-class _PartialCall:
-    id: str = ""
-    name: str = ""
-    arguments: list[str] = field(default_factory=list)
-
-
-class _Answer:
-    """Puts an answer together from its events."""
+class PartialAnswer:
+    """Puts an answer together from its chunks."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, _PartialCall] = {}
-        self._argument_chars = 0
+        self._calls = PartialCalls()
         self._reason = ""
         self._usage: TokenUsage | None = None
 
-    def take(self, event: SseEvent) -> str:
-        """The text that an event adds, often none."""
-        if _is_done(event):
-            return ""
-        chunk = json_object(event.data)
+    def take(self, chunk: Mapping[str, Any]) -> str:
+        """The text that a chunk adds, often none.
+
+        Raises:
+            ProviderUnavailable: the chunk reports a failure.
+            ProviderMalformed: it is not of the form, or the answer grows too large.
+        """
         if chunk.get("error"):
             raise broken_off(chunk["error"])
         self._usage = usage_of(chunk.get("usage")) or self._usage
         choice = _first_choice(chunk)
-        self._reason = _text(choice, "finish_reason") or self._reason
-        delta = choice.get("delta") or {}
-        if not isinstance(delta, dict):
-            raise ProviderMalformed
-        for position, part in enumerate(_list(delta, "tool_calls")):
+        self._reason = text_in(choice, "finish_reason") or self._reason
+        delta = object_in(choice, "delta")
+        for position, part in enumerate(objects_in(delta, "tool_calls")):
             self._take_call(position, part)
-        return _text(delta, "content") + _text(delta, "refusal")
+        return text_in(delta, "content") + text_in(delta, "refusal")
 
     def finished(self) -> Finished:
         """The end of the answer.
@@ -154,29 +152,14 @@ class _Answer:
         reason = _REASONS.get(self._reason, "stop")
         if reason in {"length", "content_filter"}:
             return Finished(reason, usage=self._usage)  # a call that was cut short is no call
-        calls = tuple(
-            ToolCall(call.id or f"call_{index}", call.name, "".join(call.arguments) or "{}")
-            for index, call in sorted(self._calls.items())
-        )
+        calls = self._calls.whole()
         return Finished("tool_calls" if calls else "stop", calls, self._usage)
 
-    def _take_call(self, position: int, part: object) -> None:
-        if not isinstance(part, dict):
-            raise ProviderMalformed
-        index = part.get("index", position)
-        if not isinstance(index, int) or not 0 <= index < MOST_TOOL_CALLS:
-            raise ProviderMalformed("The model provider asked for too many tool calls.")
-        function = part.get("function") or {}
-        if not isinstance(function, dict):
-            raise ProviderMalformed
-        call = self._calls.setdefault(index, _PartialCall())
-        call.id = call.id or _text(part, "id")
-        call.name = call.name or _text(function, "name")
-        piece = _text(function, "arguments")
-        self._argument_chars += len(piece)
-        if self._argument_chars > MOST_ARGUMENT_CHARS:
-            raise ProviderMalformed("The model provider sent tool calls that are too large.")
-        call.arguments.append(piece)
+    def _take_call(self, position: int, part: Mapping[str, Any]) -> None:
+        index = number_in(part, "index") if "index" in part else position
+        function = object_in(part, "function")
+        name, arguments = text_in(function, "name"), text_in(function, "arguments")
+        self._calls.add(index, text_in(part, "id"), name, arguments)
 
 
 def _is_done(event: SseEvent) -> bool:
@@ -184,23 +167,5 @@ def _is_done(event: SseEvent) -> bool:
 
 
 def _first_choice(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
-    for choice in _list(chunk, "choices"):
-        if not isinstance(choice, dict):
-            raise ProviderMalformed
-        if choice.get("index", 0) == 0:
-            return choice
-    return {}
-
-
-def _list(value: Mapping[str, Any], name: str) -> Sequence[object]:
-    found = value.get(name) or ()
-    if not isinstance(found, list | tuple):
-        raise ProviderMalformed
-    return found
-
-
-def _text(value: Mapping[str, Any], name: str) -> str:
-    found = value.get(name) or ""
-    if not isinstance(found, str):
-        raise ProviderMalformed
-    return found
+    first = (each for each in objects_in(chunk, "choices") if each.get("index", 0) == 0)
+    return next(first, {})

@@ -114,10 +114,12 @@ class AccountEntry(_Entry):
         names = [model.name for model in self.models]
         if len(set(names)) < len(names):
             raise ValueError("two models of an account have the same name")
-        if self.kind == "local":
-            if self.base_url or any(model.path is None for model in self.models):
-                raise ValueError("a local account has no base_url, and each model has a path")
-        elif not _is_base_url(self.url):
+        local = self.kind == "local"
+        if local and (self.base_url or any(model.path is None for model in self.models)):
+            raise ValueError("a local account has no base_url, and each model has a path")
+        if self.kind != "openai_compatible" and any(m.kind != "chat" for m in self.models):
+            raise ValueError("only an openai_compatible account has embedding models")
+        if not local and not _is_base_url(self.url):
             raise ValueError("base_url must be http(s)://host[:port][/path]")
         return self
 

@@ -168,7 +168,7 @@ def _routes(account: Account) -> list[ModelRoute]:
             f"{entry.name}/{model.name}",
             entry.price_key,
             model.upstream_name,
-            account.model(model),
+            account.models[model.name],
             model.max_output_tokens,
         )
         for model in entry.models
@@ -183,7 +183,7 @@ def _raw_routes(account: Account) -> list[RawRoute]:
             f"{entry.name}/{model.name}",
             entry.price_key,
             model.upstream_name,
-            account.raw(model),
+            account.raw[model.name],
             model.max_output_tokens,
             entry.max_tokens_field,
         )
@@ -207,7 +207,7 @@ def _embedder(entry: EmbedderEntry, accounts: Mapping[str, Account]) -> Embedder
         bytes_per_token=entry.bytes_per_token,
     )
     return OpenAICompatibleEmbedder(
-        account.raw(known[entry.model]), model, account.patience, account.retry
+        account.raw[entry.model], model, account.patience, account.retry
     )
 
 
