@@ -36,7 +36,11 @@ STEPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
         ),
         "split by concept; see docs/contributing.md",
     ),
-    ("requirements", ("python", "tools/requirements_table.py", "--check"), "run it without --check"),
+    (
+        "requirements",
+        ("python", "tools/requirements_table.py", "--check"),
+        "run it without --check",
+    ),
     ("openapi", ("python", "tools/openapi.py", "--check"), "run it without --check"),
 )
 

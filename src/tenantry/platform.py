@@ -16,12 +16,12 @@ from psycopg.conninfo import make_conninfo
 
 from tenantry.agent.boundary import ModelBoundary
 from tenantry.agent.loop import AgentLoop
-from tenantry.agent.parts import AgentLimits, AgentParts, Tools
+from tenantry.agent.parts import AgentLimits, AgentParts
 from tenantry.connectors.base import ConnectorServices
 from tenantry.connectors.catalog import ConnectorCatalog
 from tenantry.connectors.file_store import FileStore
 from tenantry.core.clock import Clock, SystemClock
-from tenantry.core.errors import NotFound, StartupRefused, StoreUnavailable
+from tenantry.core.errors import StartupRefused, StoreUnavailable
 from tenantry.core.ids import TenantId
 from tenantry.core.settings import Settings
 from tenantry.db.migrate import SigningKey, migrate, pending_migrations
@@ -37,6 +37,7 @@ from tenantry.isolation.tenants import TenantDirectory
 from tenantry.isolation.transaction import Database
 from tenantry.knowledge.documents import Documents
 from tenantry.knowledge.ingest import Ingestor
+from tenantry.knowledge.retrieve import Retriever
 from tenantry.memory.patterns import Patterns
 from tenantry.metering.lease import ProcessLease
 from tenantry.metering.ledger import Ledger
@@ -57,6 +58,7 @@ from tenantry.security.operators import Operators
 from tenantry.security.tokens import TokenIssuer
 from tenantry.sessions.assistants import Assistants, Draft
 from tenantry.sessions.conversations import Conversations
+from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
 
 _LOG = logging.getLogger("tenantry.platform")
 _ANCHOR_EVERY_S = 60.0
@@ -166,7 +168,8 @@ async def open_platform(
         doors = await _Doors.open(stack, settings, store)
         await doors.refuse_if_unsafe()
         await install_default_prices(doors.operator)
-        platform = await _build(stack, settings, store, doors, clock or SystemClock())
+        base = await _Base.build(stack, settings, store, doors, clock or SystemClock())
+        platform = _build(stack, base)
         if upkeep:
             stack.push_async_callback(_stop, [asyncio.create_task(w) for w in _upkeep(platform)])
         yield platform
@@ -232,27 +235,48 @@ class _Doors:
             await refuse_broken_isolation(statements)
 
 
-async def _build(
-    stack: AsyncExitStack, settings: Settings, store: Store, doors: _Doors, clock: Clock
-) -> Platform:
-    secrets = store.secrets
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What every room stands on."""
+
+    settings: Settings
+    store: Store
+    doors: _Doors
+    clock: Clock
+    mint: ContextMint
+    db: Database
+    audit: AuditLog
+    prices: PriceBook
+    ledger: Ledger
+
+    @classmethod
+    async def build(
+        cls, stack: AsyncExitStack, settings: Settings, store: Store, doors: _Doors, clock: Clock
+    ) -> "_Base":
+        mint = ContextMint(random.token_bytes(32))
+        signer = ContextSigner(bytes.fromhex(store.secrets.signing_key))
+        behind_pooler = settings.database_pooler == "transaction"
+        db = Database(doors.app, mint, signer, clock, behind_pooler=behind_pooler)
+        audit = AuditLog(doors.audit, bytes.fromhex(store.secrets.audit_key))
+        # A pooler has no sessions to hold a lease on: there, calls are swept when they expire.
+        instance = 0
+        if not behind_pooler:
+            instance = (await stack.enter_async_context(ProcessLease(doors.operator))).instance
+        prices = PriceBook()
+        async with doors.operator.autocommit() as statements:
+            await prices.refresh(statements)
+        ledger = Ledger(db, prices, clock, instance=instance)
+        return cls(settings, store, doors, clock, mint, db, audit, prices, ledger)
+
+
+def _build(stack: AsyncExitStack, base: _Base) -> Platform:
+    settings, clock, db, audit, ledger = (
+        base.settings, base.clock, base.db, base.audit, base.ledger
+    )  # fmt: skip
+    secrets, operator = base.store.secrets, base.doors.operator
     pepper = bytes.fromhex(secrets.key_pepper)
-    mint = ContextMint(random.token_bytes(32))
-    signer = ContextSigner(bytes.fromhex(secrets.signing_key))
-    behind_pooler = settings.database_pooler == "transaction"
-    db = Database(doors.app, mint, signer, clock, behind_pooler=behind_pooler)
-    audit = AuditLog(doors.audit, bytes.fromhex(secrets.audit_key))
     tokens = TokenIssuer(bytes.fromhex(secrets.token_key), clock)
-    # A pooler has no sessions to hold a lease on: there, calls are swept when they expire.
-    instance = 0
-    if not behind_pooler:
-        instance = (await stack.enter_async_context(ProcessLease(doors.operator))).instance
-    prices = PriceBook()
-    async with doors.operator.autocommit() as statements:
-        await prices.refresh(statements)
-    ledger = Ledger(db, prices, clock, instance=instance)
-    embedded = EmbeddedE5(clock)
-    providers = ProviderRegistry.from_file(settings.providers_file, embedded)
+    providers = ProviderRegistry.from_file(settings.providers_file, EmbeddedE5(clock))
     stack.push_async_callback(providers.close)
     embedder = providers.embedder
     services = ConnectorServices(db=db, audit=audit, clock=clock, files_dir=settings.files_dir)
@@ -260,44 +284,50 @@ async def _build(
     stack.push_async_callback(connectors.close)
     files = FileStore(services, settings.max_upload_bytes)
     stack.push_async_callback(files.close)
-    boundary = ModelBoundary(audit, ledger, clock)
-    limits = AgentLimits(max_steps=settings.max_steps)
-    parts = AgentParts(db, ledger, boundary, providers.resolve, _tools, clock, limits)
+    patterns = Patterns(db, embedder, ledger, audit)
+    retriever = Retriever(db, embedder, ledger)
+    tools = ToolServices(connectors, retriever, patterns, audit, clock)
     return Platform(
         settings=settings,
-        store=store,
+        store=base.store,
         clock=clock,
         db=db,
-        operator_db=doors.operator,
+        operator_db=operator,
         audit=audit,
-        authenticator=Authenticator(doors.auth, mint, tokens, pepper, audit, clock),
+        authenticator=Authenticator(base.doors.auth, base.mint, tokens, pepper, audit, clock),
         tokens=tokens,
-        operators=Operators(doors.operator, pepper, audit, clock),
+        operators=Operators(operator, pepper, audit, clock),
         members=Members(db, pepper, audit, clock),
-        tenants=TenantDirectory(doors.operator),
+        tenants=TenantDirectory(operator),
         ledger=ledger,
         reports=UsageReports(db),
-        reconciler=Reconciler(db, doors.operator, prices),
-        storage=StorageMeter(db, prices, clock),
+        reconciler=Reconciler(db, operator, base.prices),
+        storage=StorageMeter(db, base.prices, clock),
         providers=providers,
         embedder=embedder,
         documents=Documents(db, audit),
         ingestor=Ingestor(db, embedder, ledger, audit, settings.max_upload_bytes),
         connectors=connectors,
         files=files,
-        patterns=Patterns(db, embedder, ledger, audit),
-        assistants=Assistants(db, audit, ()),
+        patterns=patterns,
+        assistants=Assistants(db, audit, TOOL_NAMES),
         conversations=Conversations(db, audit),
-        agent=AgentLoop(parts),
+        agent=_agent(base, providers, Toolbox(tools)),
         gateway=Gateway(db, ledger, audit, clock),
         cursors=Cursors(bytes.fromhex(secrets.cursor_key)),
-        prices=prices,
-        mint=mint,
+        prices=base.prices,
+        mint=base.mint,
     )
 
 
-def _tools(ctx: TenantContext, names: Sequence[str]) -> Tools:
-    raise NotFound
+def _agent(base: _Base, providers: ProviderRegistry, toolbox: Toolbox) -> AgentLoop:
+    boundary = ModelBoundary(base.audit, base.ledger, base.clock)
+    limits = AgentLimits(max_steps=base.settings.max_steps)
+    return AgentLoop(
+        AgentParts(
+            base.db, base.ledger, boundary, providers.resolve, toolbox.bind, base.clock, limits
+        )
+    )
 
 
 def _upkeep(platform: Platform) -> list[Coroutine[Any, Any, None]]:

@@ -1,0 +1,163 @@
+"""Runs what a model asks for (SEC-3): validated, bounded, measured, and audited when refused.
+
+An unknown argument (`tenant_id` above all) or an unknown tool is no mistake to overlook: nothing
+that we showed the model has it, so that it is the earliest sign of an attack.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import orjson
+
+from tenantry.core.clock import Clock
+from tenantry.core.errors import BoundaryCrossed, InvalidRequest, QueryTimeout, TenantryError
+from tenantry.core.events import AuditEvent, AuditSink, Json
+from tenantry.isolation.context import TenantContext
+from tenantry.metering.usage import ToolUsage
+from tenantry.providers.base import ToolSpec
+from tenantry.tools.base import BoundTool, ToolResult
+from tenantry.tools.binding import UnknownArguments
+
+ToolOutcome = Literal["ok", "error", "refused"]
+_LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """What one session's tools may take.
+
+    Attributes:
+        calls: executions in all.
+        seconds: of one execution.
+        argument_bytes: of the arguments as the model wrote them.
+        argument_depth: of nested objects and lists in them.
+        result_bytes: of a result as JSON.
+    """
+
+    calls: int = 64
+    seconds: float = 30.0
+    argument_bytes: int = 32_768
+    argument_depth: int = 8
+    result_bytes: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What came of a call: what the model is shown, what it took, how it ended."""
+
+    result: ToolResult
+    usage: ToolUsage
+    outcome: ToolOutcome
+
+
+class ToolExecutor:
+    """The tools of one session; discarded with it."""
+
+    def __init__(
+        self,
+        ctx: TenantContext,
+        tools: Sequence[BoundTool],
+        audit: AuditSink,
+        clock: Clock,
+        ceilings: Ceilings | None = None,
+    ) -> None:
+        self._ctx = ctx
+        self._tools = {tool.spec.name: tool for tool in tools}
+        self._audit = audit
+        self._clock = clock
+        self._ceilings = ceilings or Ceilings()
+        self._calls = 0
+
+    @property
+    def specs(self) -> Sequence[ToolSpec]:
+        """What the model may call."""
+        return [tool.spec for tool in self._tools.values()]
+
+    async def run(self, name: str, arguments: str) -> Executed:
+        """Run a call as the model wrote it; every failure is a result that says what to mend.
+
+        Raises:
+            StoreUnavailable: a refusal could not be audited; the turn must end.
+        """
+        started = self._clock.monotonic()
+        result, outcome = await self._attempt(name, arguments)
+        size_bytes = len(orjson.dumps(result.content))
+        if size_bytes > self._ceilings.result_bytes:
+            message = f"The result has {size_bytes} bytes; ask for less."
+            result, outcome = _failed(name, InvalidRequest(message)), "error"
+            size_bytes = len(orjson.dumps(result.content))
+        duration_ms = int((self._clock.monotonic() - started) * 1000)
+        shown_name = name if name in self._tools else "unknown"
+        return Executed(
+            result, ToolUsage(shown_name, duration_ms, result.rows, size_bytes), outcome
+        )
+
+    async def _attempt(self, name: str, arguments: str) -> tuple[ToolResult, ToolOutcome]:
+        self._calls += 1
+        tool = self._tools.get(name)
+        if tool is None:
+            await self._refuse("tool.unknown", name, {})
+            known = ", ".join(self._tools)
+            return _failed(
+                name, InvalidRequest(f"There is no such tool. Known: {known}.")
+            ), "refused"
+        if self._calls > self._ceilings.calls:
+            message = f"This session has used its {self._ceilings.calls} tool calls."
+            return _failed(name, InvalidRequest(message)), "error"
+        try:
+            async with asyncio.timeout(self._ceilings.seconds):
+                return await tool.run(self._read(arguments)), "ok"
+        except UnknownArguments as error:
+            named: list[Json] = list(error.names)
+            await self._refuse("tool.argument_refused", name, {"arguments": named})
+            return _failed(name, error), "refused"
+        except BoundaryCrossed as error:
+            return _failed(name, error), "refused"  # audited where it was noticed
+        except TimeoutError:
+            message = f"The tool took longer than {self._ceilings.seconds:g} seconds."
+            return _failed(name, QueryTimeout(message)), "error"
+        except TenantryError as error:
+            return _failed(name, error), "refused" if error.code == "query_refused" else "error"
+
+    def _read(self, arguments: str) -> Mapping[str, Json]:
+        ceilings = self._ceilings
+        if len(arguments.encode("utf-8", "replace")) > ceilings.argument_bytes:
+            raise InvalidRequest(f"Arguments have at most {ceilings.argument_bytes} bytes.")
+        try:
+            read: Json = orjson.loads(arguments or "{}")
+        except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
+            raise InvalidRequest("The arguments are not valid JSON.") from error
+        if not isinstance(read, dict):
+            raise InvalidRequest("The arguments are not a JSON object.")
+        if _depth(read, ceilings.argument_depth) > ceilings.argument_depth:
+            raise InvalidRequest("The arguments are nested too deeply.")
+        return read
+
+    async def _refuse(self, action: str, target: str, detail: Mapping[str, Json]) -> None:
+        await self._audit.record(
+            AuditEvent(
+                self._ctx.tenant,
+                str(self._ctx.actor),
+                action,
+                "refused",
+                "tool",
+                target[:_LONGEST_NAME],
+                detail,
+                self._ctx.request_id,
+            )
+        )
+
+
+def _failed(name: str, error: TenantryError) -> ToolResult:
+    content: Json = {"error": {"code": error.code, "message": error.message}}
+    return ToolResult(content, f"tool:{name[:_LONGEST_NAME]}", is_error=True)
+
+
+def _depth(value: Json, most: int) -> int:
+    """How deeply `value` is nested, not looking further than `most` + 1."""
+    if most < 0 or not isinstance(value, dict | list):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max((_depth(item, most - 1) for item in inner), default=0)

@@ -1,0 +1,21 @@
+"""What a model is given instead of ids: `doc:1`, `query:1`, good within one session only."""
+
+from typing import Literal
+
+Kind = Literal["doc", "query", "verified"]
+
+
+class References:
+    """Numbers what a session has seen; the same thing keeps its number."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Kind, object], str] = {}
+        self._counts: dict[Kind, int] = {}
+
+    def of(self, kind: Kind, thing: object) -> str:
+        """The reference that stands for `thing` (anything hashable) in this session."""
+        known = self._known.get((kind, thing))
+        if known is None:
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+            known = self._known[(kind, thing)] = f"{kind}:{self._counts[kind]}"
+        return known
