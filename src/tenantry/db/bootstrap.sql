@@ -48,6 +48,9 @@ BEGIN
     LOOP
         EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT -1', role_name);
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role_name);
+        -- A role may change its own defaults; what a smuggled statement left there ends here.
+        EXECUTE format('ALTER ROLE %I RESET ALL', role_name);
+        EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET ALL', role_name, current_database());
         FOREACH setting IN ARRAY ARRAY['search_path = pg_catalog, extensions',
                                        'statement_timeout = ''30s''', 'lock_timeout = ''10s''',
                                        'idle_in_transaction_session_timeout = ''60s''']

@@ -13,6 +13,16 @@ OWNER_ROLE = "tenantry_owner"
 OWN_ROWS = "(tenant_id = ( SELECT tenantry.current_tenant() AS current_tenant))"
 """The tenant policy's USING and WITH CHECK, as `pg_get_expr` prints it."""
 
+BREAK_GLASS_ROWS = "(tenant_id = ( SELECT tenantry.break_glass_tenant() AS break_glass_tenant))"
+"""The condition of the policies for break-glass reading."""
+
+BREAK_GLASS_TABLES = (
+    "tenants", "members", "assistants", "assistant_versions", "conversations", "messages",
+    "tool_calls", "documents", "chunks", "connectors", "data_files", "patterns",
+    "pattern_versions", "usage_events", "audit_events",
+)  # fmt: skip
+"""What a break-glass session can read: content and its record, never keys."""
+
 SAFE_SEARCH_PATH = "pg_catalog, pg_temp"
 """Of definer-rights functions: nothing a caller can create in comes before PostgreSQL's own."""
 
@@ -44,6 +54,7 @@ def _policies() -> frozenset[FurtherPolicy]:
     sign_in = "a credential is looked up before its tenant is known"
     chain = "append_audit() alone writes the chain, with the owner's rights"
     verify = "the log is verified whole, every chain of it"
+    glass = "the break-glass functions keep grants and sessions, with the owner's rights"
     return frozenset(
         {
             FurtherPolicy("tenantry.tenants", "directory", "tenantry_operator", "*",
@@ -64,6 +75,18 @@ def _policies() -> frozenset[FurtherPolicy]:
             FurtherPolicy("tenantry.usage_events", "sweeper_adds", OWNER_ROLE, "a",
                           "sweep_usage() closes such calls, unconfirmed", condition=None,
                           check="((kind = 'swept'::text) AND (NOT confirmed))"),
+            FurtherPolicy("tenantry.break_glass_grants", "keeper", OWNER_ROLE, "*", glass,
+                          check="true"),
+            FurtherPolicy("tenantry.break_glass_sessions", "keeper", OWNER_ROLE, "*", glass,
+                          check="true"),
+            FurtherPolicy("tenantry.break_glass_grants", "oversight", "tenantry_operator", "r",
+                          "operators see who holds a grant, and why; never its token"),
+        }
+        | {
+            FurtherPolicy(f"tenantry.{table}", "break_glass", "tenantry_breakglass", "r",
+                          "a recorded session under an open grant reads one tenant",
+                          condition=BREAK_GLASS_ROWS)
+            for table in BREAK_GLASS_TABLES
         }
     )  # fmt: skip
 
@@ -87,11 +110,19 @@ DEFINERS: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenantry.anchor_audit": frozenset({"tenantry_audit"}),
         "tenantry.verify_audit": frozenset({"tenantry_audit"}),
         "tenantry.sweep_usage": frozenset({"tenantry_operator"}),
+        "tenantry.open_break_glass": frozenset({"tenantry_operator"}),
+        "tenantry.close_break_glass": frozenset({"tenantry_operator"}),
+        "tenantry.enter_break_glass": frozenset({"tenantry_breakglass"}),
+        "tenantry.break_glass_tenant": frozenset({"tenantry_breakglass"}),
     }
 )
 """Functions that run with the owner's rights, and the roles that may call them."""
 
 _READ_ADD = "SELECT INSERT"
+_GRANT_SEEN = (  # every column but the token's digest
+    "SELECT(tenant_id) SELECT(grant_id) SELECT(operator_id) SELECT(reason) SELECT(opened_at) "
+    "SELECT(expires_at) SELECT(closed_at)"
+)
 _ALL = "SELECT INSERT UPDATE DELETE"
 _GRANTS: Mapping[str, Mapping[str, str]] = {
     TENANT_ROLE: {
@@ -114,6 +145,7 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.data_files": _ALL,
         "tenantry.patterns": _ALL,
         "tenantry.pattern_versions": _READ_ADD,
+        "tenantry.break_glass_grants": _GRANT_SEEN,
     },
     "tenantry_auth": {
         "tenantry": "USAGE",
@@ -138,8 +170,12 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.usage_events": "SELECT",
         "tenantry.price_versions": _READ_ADD,
         "tenantry.prices": _READ_ADD,
+        "tenantry.break_glass_grants": _GRANT_SEEN,
     },
-    "tenantry_breakglass": {"tenantry": "USAGE"},
+    "tenantry_breakglass": {
+        "tenantry": "USAGE",
+        **{f"tenantry.{table}": "SELECT" for table in BREAK_GLASS_TABLES},
+    },
 }
 
 GRANTS: frozenset[tuple[str, str, str]] = frozenset(

@@ -174,3 +174,31 @@ SELECT r.rolname::text AS name, r.rolsuper AS is_superuser,
 -- name: session_roles
 -- Rows: one, the role this session signed in as and the one it acts as.
 SELECT session_user::text AS signed_in, current_user::text AS acting;
+
+-- name: open_break_glass
+-- Rows: id and expiry of the new grant; recorded in the tenant's chain. Role: tenantry_operator.
+SELECT opened_grant, until
+  FROM tenantry.open_break_glass(%(operator_id)s, %(tenant_id)s, %(reason)s, %(minutes)s,
+                                 %(digest)s, %(request_id)s);
+
+-- name: close_break_glass
+-- Rows: whether the grant was open. Role: tenantry_operator.
+SELECT tenantry.close_break_glass(%(operator_id)s, %(tenant_id)s, %(grant_id)s, %(request_id)s);
+
+-- name: list_break_glass
+-- Rows: grants that are open now, or all of them, newest first. Role: tenantry_operator.
+SELECT tenant_id, grant_id, operator_id, reason, opened_at, expires_at, closed_at
+  FROM tenantry.break_glass_grants
+ WHERE %(all)s OR (closed_at IS NULL AND expires_at > clock_timestamp())
+ ORDER BY opened_at DESC LIMIT %(limit)s;
+
+-- name: enter_break_glass
+-- Rows: id of the session, or NULL when refused; recorded either way. Role: tenantry_breakglass.
+SELECT tenantry.enter_break_glass(%(digest)s, %(request_id)s) AS session;
+
+-- name: set_break_glass
+SELECT pg_catalog.set_config('tenantry.break_glass', %(session)s, true);
+
+-- name: break_glass_tenant
+-- Rows: the tenant this session may read; an error when it is over. Role: tenantry_breakglass.
+SELECT tenantry.break_glass_tenant() AS tenant;
