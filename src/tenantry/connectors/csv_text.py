@@ -7,7 +7,6 @@ import csv
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from charset_normalizer import from_bytes
 
@@ -26,14 +25,14 @@ class TableContent:
     """An upload, ready to be converted.
 
     Attributes:
-        format: of `content`.
         content: Parquet, or text in UTF-8.
-        delimiter: between the fields of a line of text.
+        names: columns of a text, as its first line names them, each made unique.
+        delimiter: between the fields of a text; empty for Parquet.
     """
 
-    format: Literal["csv", "parquet"]
     content: bytes
-    delimiter: str = ","
+    names: tuple[str, ...] = ()
+    delimiter: str = ""
 
 
 def read_table(content: bytes) -> TableContent:
@@ -45,11 +44,11 @@ def read_table(content: bytes) -> TableContent:
     if not content:
         raise DocumentUnreadable("The file is empty.")
     if content.startswith(_PARQUET) and content.endswith(_PARQUET):
-        return TableContent("parquet", content)
+        return TableContent(content)
     text = _as_utf8(content)
     names, delimiter = _header(text)
     check_names(names)
-    return TableContent("csv", text, delimiter)
+    return TableContent(text, _unique(names), delimiter)
 
 
 def _as_utf8(content: bytes) -> bytes:
@@ -95,6 +94,21 @@ def _first_row(text: str, delimiter: str) -> list[str]:
         return next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
     except csv.Error as error:
         raise DocumentUnreadable("The first line of the file is not a line of CSV.") from error
+
+
+def _unique(names: Sequence[str]) -> tuple[str, ...]:
+    """Names without repetition, by DuckDB's rule of comparing them, and none of them empty."""
+    taken: set[str] = set()
+    unique = []
+    for place, name in enumerate(names, 1):
+        wanted = stem = name.strip() or f"column_{place}"
+        number = 1
+        while wanted.lower() in taken:
+            number += 1
+            wanted = f"{stem}_{number}"
+        taken.add(wanted.lower())
+        unique.append(wanted)
+    return tuple(unique)
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -20,12 +20,16 @@ DESCRIBE SELECT * FROM ({query}) AS result
 -- Rows: those of the query, in its order, with `values` in place of its columns.
 SELECT {values} FROM ({query}) AS result
 
+-- name: csv_lines
+-- The lines as texts: an error names the first line that does not fit the columns.
+read_csv({path}, auto_detect = false, header = true, skip = 0, delim = {delimiter}, quote = '"',
+         escape = '"', columns = {{{columns}}}, strict_mode = true, max_line_size = {line_bytes})
+
 -- name: csv
--- Every value counts for the types, not a sample; the first line names the columns.
-read_csv({path}, delim = {delimiter}, quote = '"', escape = '"', header = true, comment = '',
-         sample_size = -1, nullstr = {nulls}, max_line_size = {line_bytes}, strict_mode = true,
-         auto_type_candidates = [
-             'NULL', 'BOOLEAN', 'BIGINT', 'DOUBLE', 'TIME', 'DATE', 'TIMESTAMP', 'VARCHAR'])
+-- The same with types that every value fits, not only those of a sample.
+read_csv({path}, header = true, skip = 0, delim = {delimiter}, quote = '"', escape = '"',
+         names = [{names}], strict_mode = true, max_line_size = {line_bytes}, sample_size = -1,
+         nullstr = [{nulls}])
 
 -- name: parquet
 read_parquet({path})
@@ -38,5 +42,5 @@ SELECT count(*) FROM {source}
 
 -- name: store
 -- Rows: how many were written.
-COPY (SELECT * FROM {source}) TO {path}
+COPY (SELECT {values} FROM {source}) TO {path}
      (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880, USE_TMP_FILE false)

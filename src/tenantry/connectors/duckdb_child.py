@@ -6,7 +6,7 @@ lines back. Before the job is looked at, nothing of any tenant is here; after it
 
     {"op": "query", "sql": …, "tables": ["flights", …]}  descriptors: the tables' files, in order
         {"columns": ["carrier", "n"]}, then ["UA", 3] for each row, then {"end": true}
-    {"op": "convert", "format": "csv", "delimiter": ","}  descriptors: the upload, the file to write
+    {"op": "convert", "csv": {"delimiter": ",", "names": […]}}  descriptors: the upload, the target
         {"columns": [["carrier", "VARCHAR"], …], "rows": 3}, then {"end": true}
     either may end with {"error": "memory" | "source" | "sandbox", "message": …}
 """
@@ -14,6 +14,7 @@ lines back. Before the job is looked at, nothing of any tenant is here; after it
 import json
 import math
 import os
+import re
 import socket
 import sys
 import threading
@@ -126,35 +127,65 @@ def _query(connection: Connection, job: Job, descriptors: Sequence[int]) -> None
 
 def _convert(connection: Connection, job: Job, descriptors: Sequence[int]) -> None:
     source, target = map(_path, descriptors)
-    if job["format"] == "csv":
-        read = _csv(connection, source, job["delimiter"])
-    else:
-        read = _sql("parquet", path=source)
-    connection.execute(_sql("store", source=read, path=target)).fetchall()
+    try:
+        layout = job.get("csv")
+        read = _csv(connection, source, layout) if layout else _sql("parquet", path=source)
+        values = ", ".join(map(_storable, _columns(connection, read)))
+        connection.execute(_sql("store", values=values, source=read, path=target)).fetchall()
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        raise Unfit(_problem(str(error))) from error
     stored = _sql("parquet", path=target)
     columns = [(column[0], column[1]) for column in _columns(connection, stored)]
-    counted = connection.execute(_sql("count", source=stored)).fetchone()
-    _write({"columns": columns, "rows": counted[0] if counted else 0})
+    _write({"columns": columns, "rows": _count(connection, stored)})
 
 
-def _csv(connection: Connection, path: str, delimiter: str) -> str:
+def _csv(connection: Connection, path: str, layout: Job) -> str:
     """How to read the file: with marks of missing values if it uses any, else without.
 
     A file in which such a mark stands among numbers or dates uses it, so it is missing everywhere.
     In one where it stands among texts only, it is a text (NA is also Namibia).
     """
-
-    def reading(nulls: Sequence[str]) -> str:
-        return _sql(
-            "csv",
-            path=path,
-            delimiter=_text(delimiter),
-            nulls=f"[{', '.join(map(_text, nulls))}]",
-            line_bytes=_LONGEST_LINE,
-        )
-
-    plain, marked = reading([""]), reading(_MISSING)
+    names = [_text(name) for name in layout["names"]]
+    common = {
+        "path": path,
+        "delimiter": _text(layout["delimiter"]),
+        "line_bytes": _LONGEST_LINE,
+    }
+    texts = ", ".join(f"{name}: 'VARCHAR'" for name in names)
+    _count(connection, _sql("csv_lines", columns=texts, **common))
+    common["names"] = ", ".join(names)
+    plain = _sql("csv", nulls="''", **common)
+    marked = _sql("csv", nulls=", ".join(map(_text, _MISSING)), **common)
     return plain if _columns(connection, plain) == _columns(connection, marked) else marked
+
+
+def _storable(column: Sequence[str]) -> str:
+    """The column with a type that Parquet has: it would round integers of 128 bits."""
+    name, kind = _name(column[0]), column[1]
+    return f"CAST({name} AS DECIMAL(38, 0)) AS {name}" if kind.endswith("HUGEINT") else name
+
+
+def _problem(message: str) -> str:
+    """What is wrong with a file, without DuckDB's advice, which speaks of its own options."""
+    where = re.search(r"CSV Error on Line: (\d+)", message)
+    if where is None:
+        first = message.partition(": ")[2].partition("\n")[0]
+        return re.sub(r"['\"]?/dev/fd/\d+['\"]?", "it", first)
+    columns = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
+    if columns is not None:
+        wrong = f"has {columns[2]} fields where the first line names {columns[1]} columns"
+    elif "quote" in message.partition("Possible")[0]:
+        wrong = "has a quotation mark that does not end"
+    else:
+        wrong = "does not follow the rules of CSV"
+    return f"Line {where[1]} {wrong}."
+
+
+def _count(connection: Connection, source: str) -> int:
+    counted = connection.execute(_sql("count", source=source)).fetchone()
+    return int(counted[0]) if counted else 0
 
 
 def _columns(connection: Connection, source: str) -> list[Any]:

@@ -28,13 +28,13 @@ from tenantry.core.errors import (
     QueryFailed,
     TooLarge,
 )
+from tenantry.core.events import Json
 from tenantry.core.ids import ConnectorId
 from tenantry.isolation.context import TenantContext
 
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _LONGEST_DESCRIPTION = 2_000
 _LONGEST_TYPE = 200
-_CONVERSION_S = 120
 _MEMORY_BYTES = 1024 * 1024 * 1024
 _ANSWER_BYTES = 4 * 1024 * 1024
 _GROWTH = 4  # a Parquet file of ours is smaller than what it is made of, but for tiny ones
@@ -60,11 +60,14 @@ class TableUpload:
 class FileStore:
     """Adds, lists and removes the tables of connectors of files."""
 
-    def __init__(self, services: ConnectorServices, max_bytes: int) -> None:
+    def __init__(
+        self, services: ConnectorServices, max_bytes: int, *, conversion_s: int = 120
+    ) -> None:
         self._files = StoredFiles(services.files_dir, services.clock)
         self._tables = DataTables(services, self._files)
         self._max_bytes = max_bytes
-        limits = Limits(_MEMORY_BYTES, 2, 2 * _CONVERSION_S, _GROWTH * max_bytes)
+        self._conversion_s = conversion_s
+        limits = Limits(_MEMORY_BYTES, 2, 2 * conversion_s, _GROWTH * max_bytes)
         self._processes = DuckDbProcesses(limits, Slots(2, 1), keep_spare=False)
 
     async def add(self, ctx: TenantContext, connector: UUID, upload: TableUpload) -> DataTable:
@@ -145,11 +148,16 @@ class FileStore:
     async def _convert(
         self, ctx: TenantContext, upload: TableUpload, content: TableContent, target: Incoming
     ) -> Table:
-        work = {"op": "convert", "format": content.format, "delimiter": content.delimiter}
+        work: dict[str, Json] = {"op": "convert"}
+        if content.delimiter:
+            work["csv"] = {"delimiter": content.delimiter, "names": content.names}
         async with off_loop(self._files.incoming(ctx.tenant, content.content)) as source:
             job = Job(work, [source.descriptor, target.descriptor])
             try:
-                async with asyncio.timeout(_CONVERSION_S), self._processes.lend(ctx) as process:
+                async with (
+                    asyncio.timeout(self._conversion_s),
+                    self._processes.lend(ctx) as process,
+                ):
                     process.send(job)
                     found = [answer async for answer in answers(process, _ANSWER_BYTES)]
             except QueryFailed as error:
