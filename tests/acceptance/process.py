@@ -21,6 +21,11 @@ class ServerProcess:
         self._process = process
         self.base_url = base_url
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL: no handler, no goodbye."""
         self._process.kill()
