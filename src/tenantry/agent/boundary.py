@@ -33,11 +33,13 @@ from tenantry.metering.usage import TokenUsage
 from tenantry.providers.base import ChatRequest, Chunk, Finished, ModelRoute
 from tenantry.sessions.session import Charge
 from tenantry.sessions.settling import to_its_end
+from tenantry.sessions.storable import storable
 
 _PROGRESS_S = 2.0
 _PROGRESS_TOKENS = 2000
 _MOST_BYTES_PER_TOKEN = 64  # of an answer as a whole: a provider that sends more ignores its bound
 _SLACK_BYTES = 65_536
+_LONGEST_ORIGIN = 100
 _OUT_OF_TIME = "The request ran out of time."
 _Detail = Mapping[str, Json]
 
@@ -251,7 +253,7 @@ def _entry(segment: Segment) -> _Detail:
     content = segment.content
     return {
         "owner": str(segment.owner),
-        "origin": segment.origin,
+        "origin": storable(segment.origin)[:_LONGEST_ORIGIN],  # may name what a model asked for
         "label": segment.label,
         "role": segment.role,
         "sha256": hashlib.sha256(content).hexdigest(),

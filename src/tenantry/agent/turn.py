@@ -164,13 +164,12 @@ class Turn:
 
     def _note(self, call: ToolCall, executed: Executed) -> None:
         usage = executed.usage
-        self._session.tools.append(
-            ToolRecord(
-                tool=call.name,
-                arguments=call.arguments,
-                outcome=executed.outcome,
-                duration_ms=usage.duration_ms,
-                row_count=usage.rows,
-                size_bytes=usage.size_bytes,
-            )
+        record = ToolRecord(
+            tool=call.name,
+            arguments=call.arguments,
+            outcome=executed.outcome,
+            duration_ms=usage.duration_ms,
+            row_count=usage.rows,
+            size_bytes=usage.size_bytes,
         )
+        self._session.used(record, usage)

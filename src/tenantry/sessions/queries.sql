@@ -136,7 +136,7 @@ VALUES (%(tenant)s, %(conversation_id)s, %(tool_call_id)s, %(message_no)s, %(too
         %(outcome)s, %(duration_ms)s, %(row_count)s, %(size_bytes)s);
 
 -- name: list_tool_calls
--- Rows: calls made for the answers with these numbers, in the order they were asked for.
+-- Rows: calls made for the answers with these numbers, in the order in which they ended.
 SELECT message_no, tool, arguments, outcome, duration_ms, row_count, size_bytes
   FROM tenantry.tool_calls
  WHERE conversation_id = %(conversation_id)s AND message_no = ANY (%(message_nos)s::integer[])

@@ -21,7 +21,7 @@ from tenantry.core.ids import AssistantId, ConversationId, new_id
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database, Transaction
 from tenantry.metering.ledger import Ledger, OpenCall
-from tenantry.metering.usage import TokenUsage
+from tenantry.metering.usage import TokenUsage, ToolUsage
 from tenantry.sessions.assistants import AssistantVersion, find_assistant
 from tenantry.sessions.conversations import (
     Status,
@@ -36,6 +36,8 @@ from tenantry.sessions.conversations import (
 from tenantry.sessions.settling import to_its_end
 
 _LONGEST_QUESTION = 100_000
+_TOOL_PROVIDER = "tenantry"
+"""Price book key of tools: they run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,15 @@ class Charge:
     cost_picousd: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Entered:
+    """What one transaction entered into the ledger."""
+
+    calls: list[tuple[Charge, int]]
+    tools: int
+    tools_picousd: int
+
+
 class Session:
     """A turn under way: what was loaded for it, and what it has produced so far.
 
@@ -81,9 +92,8 @@ class Session:
         ctx: the member.
         conversation_id: where the turn will be kept; known before it is written.
         charges: the turn's model calls, in order.
-        tools: the turn's tool calls, in order.
+        tools: the turn's tool calls, in the order in which they ended.
         citations: sources of the answer, as JSON objects.
-        extra_picousd: cost of what was paid for beside model calls, such as tools.
         status: how the turn ended; None while it is open.
         answer_no: number of the stored answer; None when it was not kept, because the
             conversation was deleted meanwhile.
@@ -104,7 +114,8 @@ class Session:
         self.charges: list[Charge] = []
         self.tools: list[ToolRecord] = []
         self.citations: list[Mapping[str, Json]] = []
-        self.extra_picousd = 0
+        self._unrecorded: list[ToolUsage] = []
+        self._tools_picousd = 0
         self.status: Status | None = None
         self.answer_no: int | None = None
 
@@ -141,20 +152,26 @@ class Session:
 
     @property
     def cost_picousd(self) -> int:
-        """What is settled so far, in 1e-12 USD; all of it once closed."""
-        return self.extra_picousd + sum(charge.cost_picousd or 0 for charge in self.charges)
+        """Model calls and tools that are in the ledger, in 1e-12 USD; all of them once closed."""
+        return self._tools_picousd + sum(charge.cost_picousd or 0 for charge in self.charges)
 
     def write(self, text: str) -> None:
         """Add to the answer what was just sent to the member."""
         self._text.append(text)
+
+    def used(self, record: ToolRecord, usage: ToolUsage) -> None:
+        """Note a tool call that has ended, and what it took."""
+        self.tools.append(record)
+        self._unrecorded.append(usage)
 
     def finish(self) -> None:
         """Mark the answer as complete; without it, closing keeps it as cut off."""
         self._complete = True
 
     async def settle(self) -> None:
-        """Settle the calls that have ended by now, ahead of the close; durable on return."""
-        if any(charge.ended and charge.cost_picousd is None for charge in self.charges):
+        """Enter what has ended by now into the ledger, ahead of the close; durable on return."""
+        ended = any(charge.ended and charge.cost_picousd is None for charge in self.charges)
+        if ended or self._unrecorded:
             await to_its_end(self._settle_ended())
 
     async def __aenter__(self) -> "Session":
@@ -194,22 +211,22 @@ class Session:
 
     async def _settle_ended(self) -> None:
         async with self._db.tenant(self.ctx) as tx:
-            costs = await self._settle(tx, ended_only=True)
-        self._note(costs)
+            entered = await self._settle(tx, ended_only=True)
+        self._note(entered)
 
     async def _close(self) -> None:
         try:
             async with self._db.tenant(self.ctx) as tx:
                 answer_no = await self._store(tx)
-                costs = await self._settle(tx)
+                entered = await self._settle(tx)
         except Conflict:
             # The assistant or the member was removed meanwhile: there is nowhere to keep the turn,
             # but it was paid for.
             answer_no = None
             async with self._db.tenant(self.ctx) as tx:
-                costs = await self._settle(tx)
+                entered = await self._settle(tx)
         self.answer_no = answer_no
-        self._note(costs)
+        self._note(entered)
 
     async def _store(self, tx: Transaction) -> int | None:
         configuration = self.configuration
@@ -227,25 +244,24 @@ class Session:
         )
         return await append_turn(tx, self.conversation_id, turn)
 
-    async def _settle(
-        self, tx: Transaction, *, ended_only: bool = False
-    ) -> list[tuple[Charge, int]]:
-        # Costs are noted on the charges after the commit: a settlement that was rolled back must
-        # be made again.
-        return [
-            (
-                charge,
-                await self._ledger.settle(
+    async def _settle(self, tx: Transaction, *, ended_only: bool = False) -> _Entered:
+        calls = []
+        for charge in self.charges:
+            if charge.cost_picousd is None and (charge.ended or not ended_only):
+                cost = await self._ledger.settle(
                     tx, charge.call, charge.usage, confirmed=charge.confirmed
-                ),
-            )
-            for charge in self.charges
-            if charge.cost_picousd is None and (charge.ended or not ended_only)
-        ]
+                )
+                calls.append((charge, cost))
+        uses = list(self._unrecorded)
+        costs = [await self._ledger.record_tool(tx, _TOOL_PROVIDER, usage) for usage in uses]
+        return _Entered(calls, len(uses), sum(costs))
 
-    def _note(self, costs: list[tuple[Charge, int]]) -> None:
-        for charge, cost in costs:
+    def _note(self, entered: _Entered) -> None:
+        # Only after the commit: what was rolled back must be entered again.
+        for charge, cost in entered.calls:
             charge.cost_picousd = cost
+        del self._unrecorded[: entered.tools]
+        self._tools_picousd += entered.tools_picousd
 
     def _discard(self) -> None:
         self._opening = None

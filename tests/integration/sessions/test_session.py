@@ -20,7 +20,7 @@ from tenantry.core.ids import ConversationId
 from tenantry.isolation.context import Actor, TenantContext
 from tenantry.metering.ledger import CallIntent, Ledger
 from tenantry.metering.prices import PriceBook, PriceRow, PriceVersion
-from tenantry.metering.usage import TokenUsage
+from tenantry.metering.usage import TokenUsage, ToolUsage
 from tenantry.sessions.assistants import Assistants, AssistantVersion, Draft
 from tenantry.sessions.conversations import Conversations, ToolRecord, Transcript, Turn
 from tenantry.sessions.session import Charge, Opening, Session, open_session
@@ -30,7 +30,11 @@ from tests.worlds import World
 BOOK = PriceVersion.of(
     1,
     datetime(2025, 1, 1, tzinfo=UTC),
-    [PriceRow("p", "m", "input_token", 3), PriceRow("p", "m", "output_token", 5)],
+    [
+        PriceRow("p", "m", "input_token", 3),
+        PriceRow("p", "m", "output_token", 5),
+        PriceRow("tenantry", "*", "millisecond", 7),
+    ],
 )
 INTENT = CallIntent("chat", "p", "m", TokenUsage(input_tokens=100, output_tokens=100))
 OPENING = Opening("analyst", "How many days?")
@@ -183,7 +187,11 @@ async def test_a_new_conversation_exists_once_its_first_turn_is_closed(
             await rooms.transcript(session)
         session.write("Four")
         session.write("teen.")
-        session.tools.append(ToolRecord("query_data", "{}", "ok", 1, 2, 3))
+        record, usage = (
+            ToolRecord("query_data", "{}", "ok", 1, 2, 3),
+            ToolUsage("query_data", 1, 2, 3),
+        )
+        session.used(record, usage)
         session.citations.append({"ref": "doc:1"})
         session.finish()
     found = await rooms.transcript(session)
@@ -311,13 +319,42 @@ async def test_calls_that_ended_are_settled_ahead_and_only_once(world: World, ro
         await session.settle()
         assert (first.cost_picousd, second.cost_picousd) == (8, None)
         await session.settle()
-        session.extra_picousd += 100
         session.finish()
     kinds = [kind for kind, _, _ in rooms.ledger_rows(world.acme)]
     assert sorted(kinds) == ["intent", "intent", "settled", "settled"]
-    assert session.cost_picousd == 8 + 16 + 100
+    assert session.cost_picousd == 8 + 16
     assert session.usage == TokenUsage(input_tokens=3, output_tokens=3)
     assert rooms.ledger_rows(world.globex) == []
+
+
+@pytest.mark.req("COST-2", "COST-3")
+@pytest.mark.parametrize("ahead", [False, True])
+async def test_each_tool_call_is_in_the_ledger_once_with_what_it_took(
+    world: World, rooms: Rooms, ahead: bool
+) -> None:
+    async with rooms.open(world.acme) as session:
+        for n in (1, 2):
+            session.used(ToolRecord("lookup", "{}", "ok"), ToolUsage("lookup", 10 * n, n, 100 * n))
+            if ahead:
+                await session.settle()
+        session.finish()
+    rows = [r for r in tool_rows(world) if r["tenant_id"] == world.acme.tenant]
+    assert [(r["provider"], r["model"], r["duration_ms"], r["row_count"]) for r in rows] == [
+        ("tenantry", "lookup", 10, 1),
+        ("tenantry", "lookup", 20, 2),
+    ]
+    assert [r["size_bytes"] for r in rows] == [100, 200]
+    assert session.cost_picousd == sum(r["cost_picousd"] for r in rows) == 30 * 7
+    assert len(tool_rows(world)) == 2
+
+
+def tool_rows(world: World) -> list[dict[str, Any]]:
+    with world.admin() as connection:
+        cursor = connection.execute(
+            "SELECT * FROM tenantry.usage_events WHERE operation = 'tool' ORDER BY duration_ms"
+        )
+        names = [c.name for c in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 @pytest.mark.req("COST-3")
