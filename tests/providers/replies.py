@@ -101,6 +101,7 @@ class ProviderCall:
         prompt_tokens: tokens of every text in the prompt, as this provider counts.
         streamed_tokens: tokens written to the socket.
         reported: the usage object that was sent, if any.
+        port: the client's, by which connections can be told apart.
         outcome: `open` until it is `finished`, `refused`, `faulted` or `disconnected`.
     """
 
@@ -111,6 +112,7 @@ class ProviderCall:
     prompt_tokens: int = 0
     streamed_tokens: int = 0
     reported: Any = None
+    port: int = 0
     outcome: str = "open"
 
     @property

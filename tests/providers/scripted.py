@@ -156,7 +156,9 @@ class ScriptedProvider:
             body["model"] = request.match_info["model"]
         headers = {name.lower(): value for name, value in request.headers.items()}
         with self._changed:
-            call = ProviderCall(len(self.calls) + 1, request.path_qs, headers, body)
+            call = ProviderCall(len(self.calls) + 1, request.raw_path, headers, body)
+            peer = request.transport.get_extra_info("peername") if request.transport else None
+            call.port = peer[1] if peer else 0
             self.calls.append(call)
             self._changed.notify_all()
             reply = self._queued.popleft() if self._queued else None

@@ -125,8 +125,7 @@ class _Answer:
         self._calls = PartialCalls()
         self._reason = ""
         self._ended = False
-        self._figures: dict[str, int] = {}
-        self._reported = False
+        self._figures: dict[str, Any] = {}
 
     def take(self, event: Mapping[str, Any]) -> str:
         """The text that an event adds, often none."""
@@ -177,20 +176,21 @@ class _Answer:
 
     def _take_usage(self, holder: Mapping[str, Any]) -> None:
         # Figures are cumulative, and those that a later event leaves out stay as they were.
-        for name, figure in object_in(holder, "usage").items():
-            if isinstance(figure, int) and not isinstance(figure, bool):
-                self._figures[name] = figure
-                self._reported = True
+        self._figures |= object_in(holder, "usage")
 
     def _usage(self) -> TokenUsage | None:
-        if not self._reported:
+        names = (
+            "input_tokens",
+            "cache_read_input_tokens",
+            "cache_creation_input_tokens",
+            "output_tokens",
+        )
+        figures = [self._figures.get(name) or 0 for name in names]
+        if not self._figures or not all(type(figure) is int for figure in figures):
             return None
-        figures = self._figures
-        read = figures.get("cache_read_input_tokens", 0)
-        written = figures.get("cache_creation_input_tokens", 0)
+        fresh, read, written, told = figures
         # Here `input_tokens` leaves out what was read from or written to the cache.
-        prompt = figures.get("input_tokens", 0) + read + written
-        return TokenUsage(prompt, read, figures.get("output_tokens", 0)).plausible()
+        return TokenUsage(fresh + read + written, read, told).plausible()
 
 
 def _is_last(event: SseEvent) -> bool:

@@ -68,7 +68,11 @@ class BridgedUpstream:
         request, streamed = asked
         ours = headers.get("x-client-request-id", "")
         pump = _Pump(self._model.stream(replace(request, call_id=ours)))
-        first = await pump.take()  # a failure before the first chunk belongs before the status
+        try:
+            first = await pump.take()  # a failure before the first chunk comes before the status
+        except BaseException:
+            pump.close()
+            raise
         frame = _Frame(request.model)
         if streamed:
             media_type, sent = "text/event-stream", frame.events(first, pump)
@@ -105,6 +109,9 @@ class _Pump:
                 await self._taken.put(chunk)
         except ProviderError as error:
             last = error
+        finally:
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
         await self._taken.put(last)
 
 
