@@ -102,10 +102,10 @@ class NoTools:
 class Stage:
     """Rooms of a world, put together as the platform does."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, known_tools: Sequence[str] = ("lookup",)) -> None:
         self.world = world
         self.ledger = Ledger(world.db, PriceBook([BOOK]), world.clock)
-        self.assistants = Assistants(world.db, world.audit, ("lookup", "search_documents"))
+        self.assistants = Assistants(world.db, world.audit, known_tools)
         self.conversations = Conversations(world.db, world.audit)
 
     async def cast(self, ctx: TenantContext, instructions: str, **more: Any) -> AssistantVersion:

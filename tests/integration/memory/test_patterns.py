@@ -1,15 +1,11 @@
 """Verified queries against a real database; the neighbour has always taught the very question."""
 
 import asyncio
-import hashlib
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from tenantry.core.errors import InvalidRequest, NotFound, StoreUnavailable
 from tenantry.core.events import AuditEvent
@@ -18,6 +14,7 @@ from tenantry.isolation.context import TenantContext
 from tenantry.memory.patterns import Pattern, Patterns
 from tenantry.metering.ledger import Ledger
 from tenantry.metering.prices import PriceBook, PriceRow, PriceVersion
+from tests.integration.memory.words import WordEmbedder
 from tests.worlds import World
 
 START = UUID(int=0)
@@ -27,27 +24,6 @@ OURS = "SELECT 'acme'"
 BOOK = PriceVersion.of(
     1, datetime(2025, 1, 1, tzinfo=UTC), [PriceRow("embedded", "*", "input_token", 10)]
 )
-
-
-class WordEmbedder:
-    """A model's double: a text is the sum of its words, so likeness is shared words."""
-
-    def __init__(self, name: str = "words-1", dimension: int = 256) -> None:
-        self.name = name
-        self.dimension = dimension
-
-    async def embed_query(self, text: str) -> NDArray[np.float32]:
-        vector = np.zeros(self.dimension, dtype=np.float32)
-        for word in text.lower().strip("?").split():
-            digest = hashlib.sha256(word.encode()).digest()
-            vector[int.from_bytes(digest[:4]) % self.dimension] += 1
-        return vector / max(float(np.linalg.norm(vector)), 1e-6)
-
-    async def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.stack([await self.embed_query(text) for text in texts])
-
-    def count_tokens(self, text: str) -> int:
-        return len(text.split())
 
 
 class Memory:
