@@ -88,6 +88,15 @@ def pieces(text: str) -> list[str]:
     return [text[start : start + 7] for start in range(0, len(text), 7)]
 
 
+def _object_of(call: CallOf) -> Any:
+    """The arguments as these forms must have them: an object, whatever was scripted."""
+    try:
+        value = json.loads(call.arguments)
+    except (ValueError, RecursionError):
+        return {"not_json": call.arguments[:1000]}
+    return value if isinstance(value, dict) else {"no_object": value}
+
+
 def _content_texts(content: Any) -> list[str]:
     if isinstance(content, str):
         return [content]
@@ -221,7 +230,7 @@ class AnthropicForm:
     def whole(self, turn: Turn) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "text", "text": "".join(turn.tokens)}]
         content += [
-            {"type": "tool_use", "id": c.id, "name": c.name, "input": json.loads(c.arguments)}
+            {"type": "tool_use", "id": c.id, "name": c.name, "input": _object_of(c)}
             for c in turn.calls
         ]
         return self._message(turn, content) | {"usage": turn.usage}
@@ -299,7 +308,7 @@ class GoogleForm:
         return WireEvent(packed({"error": {"code": 503, "status": "UNAVAILABLE"}}))
 
     def _call(self, call: CallOf) -> dict[str, Any]:
-        return {"functionCall": {"name": call.name, "args": json.loads(call.arguments)}}
+        return {"functionCall": {"name": call.name, "args": _object_of(call)}}
 
     def _chunk(self, turn: Turn, parts: list[dict[str, Any]]) -> dict[str, Any]:
         content = {"role": "model", "parts": parts}

@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -51,7 +51,7 @@ class ScriptedProvider:
         self._stopping: asyncio.Event
         self._port = 0
 
-    def __enter__(self) -> "ScriptedProvider":
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._started.wait(10), "the scripted provider did not start"
         return self
