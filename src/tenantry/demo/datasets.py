@@ -6,10 +6,11 @@ imported, because the one pulls in pandas and the other Django.
 """
 
 import csv
+import hashlib
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import metadata, resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,7 +65,12 @@ class TableFile:
     filename: str
     media_type: str
     description: str
-    content: bytes
+    content: bytes = field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """Of the content, in hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
 
 
 def plans(tenant: str) -> tuple[TablePlan, ...]:
@@ -73,7 +79,7 @@ def plans(tenant: str) -> tuple[TablePlan, ...]:
     return tuple(_plan(entry) for entry in json.loads(text))
 
 
-def table_files(tenant: str) -> Iterator[TableFile]:
+def table_files(tenant: str) -> Generator[TableFile, None, None]:
     """The tables of a demo tenant as CSV or Parquet, one at a time to keep memory low.
 
     Raises:

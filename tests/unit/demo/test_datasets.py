@@ -169,5 +169,5 @@ def test_no_file_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     tables = table_files("chord-store")
     next(tables)
     assert list(tmp_path.iterdir()) != []
-    tables.close()  # type: ignore[attr-defined]  # the iterator is a generator
+    tables.close()
     assert list(tmp_path.iterdir()) == []
