@@ -30,12 +30,25 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove that directory once the server in it has stopped."""
     if hasattr(config, "workerinput"):
         return
-    run = Path(os.environ.pop(_RUN))
+    _remove(Path(os.environ.pop(_RUN)))
+
+
+def _remove(folder: Path) -> None:
+    """Remove a data directory once the server in it has stopped."""
     for _ in range(400):
-        if not (run / "postgres" / "pg" / "postmaster.pid").exists():
+        if not (folder / "postgres" / "pg" / "postmaster.pid").exists():
             break
         time.sleep(0.05)
-    shutil.rmtree(run, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def deployment_dir() -> Iterator[Path]:
+    """A data directory of its own for an embedded server, reachable for PostgreSQL's user."""
+    folder = Path(tempfile.mkdtemp(prefix="tenantry-deployment-"))
+    folder.chmod(0o755)
+    yield folder
+    _remove(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The real HTTP server over a test's database, and clients that speak to it as anybody would."""
 
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ class ApiClient:
         form = aiohttp.FormData()
         for field_name, value in (fields or {}).items():
             form.add_field(field_name, value)
-        form.add_field("file", content, filename=name)
+        form.add_field("file", io.BytesIO(content), filename=name)
         return await self.call("POST", path, data=form)
 
     async def ask(self, question: str, model: str = "analyst", **extra: Any) -> Answer:
@@ -141,6 +142,15 @@ class Service:
                 )
         finally:
             cluster.drop_database(database)
+
+
+@asynccontextmanager
+async def serving_client(platform: Platform) -> AsyncIterator[tuple[ApiClient, str]]:
+    """Serve a platform; an operator's client and the key of a new tenant, acme."""
+    key = (await platform.operators.create_key("test")).reveal()
+    async with serving(platform, "127.0.0.1", 0) as server:
+        operator = ApiClient(server.url, key)
+        yield operator, (await _tenant(operator, "acme"))["api_key"]
 
 
 async def _tenant(operator: ApiClient, name: str) -> Any:

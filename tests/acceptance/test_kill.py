@@ -19,7 +19,8 @@ from tests.providers.scripted import ScriptedProvider
 from tests.service import ApiClient
 
 _TOTALS = (
-    "SELECT call_id::text, sum(input_tokens)::bigint AS input, sum(output_tokens)::bigint AS output,"
+    "SELECT call_id::text, sum(input_tokens)::bigint AS input,"
+    " sum(output_tokens)::bigint AS output,"
     " count(*) FILTER (WHERE kind IN ('settled', 'swept')) AS entries,"
     " bool_and(confirmed) AS confirmed,"
     " (SELECT i.output_tokens FROM tenantry.usage_events AS i WHERE i.tenant_id = e.tenant_id"
@@ -65,10 +66,9 @@ class Deployment:
 
 
 @pytest.fixture
-async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+async def deployment(deployment_dir: Path) -> AsyncIterator[Deployment]:
     """An embedded database that outlives the servers, and a provider that outlives them too."""
-    folder = Path(str(tmp_path_factory.getbasetemp())).parent
-    data_dir = Path("/tmp") / f"tenantry-kill-{folder.name}-{random.getrandbits(32):08x}"
+    data_dir = deployment_dir
     with (
         ScriptedProvider(Reply("word " * 40, token_s=0.01)) as provider,
         embedded_server(data_dir, data_dir / "secrets.json") as store,

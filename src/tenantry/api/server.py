@@ -36,6 +36,7 @@ from tenantry.core.errors import (
     InvalidRequest,
     NotFound,
     TenantryError,
+    TooLarge,
 )
 from tenantry.core.ids import new_id
 from tenantry.platform import Platform
@@ -45,6 +46,8 @@ HOT_ROUTES: Mapping[tuple[str, str], HotRoute] = {
     ("POST", "/v1/chat/completions"): chat_completions,
     ("POST", "/v1/embeddings"): embeddings,
 }
+_FORM_BYTES = 1024 * 1024
+"""What a form may have around its file."""
 _SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -96,15 +99,43 @@ class Shell:
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
         guarded = _Guarded(send, request_id)
         try:
+            bounded = _Bounded(receive, self._platform.settings.max_upload_bytes + _FORM_BYTES)
+            bounded.refuse_announced(scope)
             hot = HOT_ROUTES.get((scope["method"], scope["path"]))
             if hot is not None:
-                await hot(self._platform, Request(scope, receive), guarded)
+                await hot(self._platform, Request(scope, bounded), guarded)
             else:
-                await self._resources(scope, receive, guarded)
+                await self._resources(scope, bounded, guarded)
         except TenantryError as error:
             await guarded.fail(error, scope, receive)
         except Exception as error:  # noqa: BLE001  # the last door before the wire
             await guarded.fail(unexpected(error, request_id), scope, receive)
+
+
+class _Bounded:
+    """Receives a request's body up to a limit: what is beyond it is never stored anywhere."""
+
+    def __init__(self, receive: Receive, most_bytes: int) -> None:
+        self._receive = receive
+        self._left = most_bytes
+        self._most = most_bytes
+
+    def refuse_announced(self, scope: Scope) -> None:
+        """Refuse a body by the length that it announces.
+
+        Raises:
+            TooLarge: it announces more than the limit.
+        """
+        for name, value in scope["headers"]:
+            if name == b"content-length" and (not value.isdigit() or int(value) > self._most):
+                raise TooLarge(f"A request has at most {self._most} bytes.")
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise TooLarge(f"A request has at most {self._most} bytes.")
+        return message
 
 
 class _Guarded:
