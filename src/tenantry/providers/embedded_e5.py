@@ -5,6 +5,7 @@ first text and let go when idle: a server that nobody asks costs nothing for it.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from tenantry.core.clock import Clock
 
 DIMENSION = 384
-_BATCH = 16
-"""Passages a thread embeds before others may take their turn."""
-_THREADS = 2
+_BATCH = 4
+"""Passages a thread embeds before others take their turn; larger ones are no faster."""
+_QUESTIONS = 2
 _IDLE_S = 600.0
 
 
@@ -39,8 +40,11 @@ class EmbeddedE5:
         self._engine: _Engine | None = None
         self._used_at = 0.0
         self._busy = 0
-        self._turn = asyncio.Semaphore(_THREADS)
         self._loading = threading.Lock()
+        # Half the processors work through documents; a question, which takes some ten
+        # milliseconds, never waits behind them.
+        self._passages = asyncio.Semaphore(max(1, (os.cpu_count() or 2) // 2))
+        self._questions = asyncio.Semaphore(_QUESTIONS)
 
     @property
     def name(self) -> str:
@@ -59,20 +63,24 @@ class EmbeddedE5:
 
     async def embed_query(self, text: str) -> NDArray[np.float32]:
         """Vector of a question, shape (384,), unit length."""
-        return await self._in_thread(lambda engine: engine.query(_plain(text)))
+        return await self._in_thread(self._questions, lambda engine: engine.query(_plain(text)))
 
     async def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of passages, shape (n, 384), unit length."""
         parts = []
         for start in range(0, len(texts), _BATCH):
             batch = [_plain(text) for text in texts[start : start + _BATCH]]
-            parts.append(await self._in_thread(partial(_passages, texts=batch)))
+            work = partial(_embed_passages, texts=batch)
+            parts.append(await self._in_thread(self._passages, work))
         if not parts:
             return np.empty((0, DIMENSION), dtype=np.float32)
         return np.concatenate(parts)
 
     def count_tokens(self, text: str) -> int:
-        """Tokens the model feeds for `text`, its own marks included."""
+        """Tokens the model feeds for `text`, its own marks included.
+
+        Takes about a millisecond for a passage, and blocks: count many in a thread.
+        """
         return self._ready().token_count(_plain(text))
 
     def release_if_idle(self) -> bool:
@@ -84,14 +92,15 @@ class EmbeddedE5:
         return True
 
     async def _in_thread(
-        self, work: Callable[[_Engine], NDArray[np.float32]]
+        self, turn: asyncio.Semaphore, work: Callable[[_Engine], NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        async with self._turn:
+        async with turn:
             self._busy += 1
             try:
                 return await asyncio.to_thread(lambda: work(self._ready()))
             finally:
                 self._busy -= 1
+                self._used_at = self._clock.monotonic()
 
     def _ready(self) -> _Engine:
         self._used_at = self._clock.monotonic()
@@ -102,7 +111,7 @@ class EmbeddedE5:
         return engine
 
 
-def _passages(engine: _Engine, texts: Sequence[str]) -> NDArray[np.float32]:
+def _embed_passages(engine: _Engine, texts: Sequence[str]) -> NDArray[np.float32]:
     return engine.passage(texts)
 
 
