@@ -112,6 +112,22 @@ async def test_no_id_of_the_database_is_shown_to_a_model(
         assert str(secret) not in shown
 
 
+class Configurations:
+    """Objects of a tenant's configuration, or made from it, that were not there before."""
+
+    def __init__(self) -> None:
+        self._kept = self._all()  # alive, so that no id of theirs is given out again
+        self._before = {id(each) for each in self._kept}
+
+    def names(self) -> list[str]:
+        return [type(each).__name__ for each in self._all() if id(each) not in self._before]
+
+    def _all(self) -> list[object]:
+        gc.collect()
+        kinds = (AssistantVersion, Instruction, Material, Prompt)
+        return [each for each in gc.get_objects() if isinstance(each, kinds)]
+
+
 @pytest.mark.req("CTX-1")
 @pytest.mark.parametrize("ending", ["answer", "error", "disconnect"])
 async def test_nothing_of_a_turn_is_reachable_after_it(
@@ -123,18 +139,22 @@ async def test_nothing_of_a_turn_is_reachable_after_it(
     await stage.assistants.add_version(world.acme, found.assistant_id, draft)
     del found, draft
     reply = refusing(400) if ending == "error" else Reply("Yes, it is.")
+    configurations = Configurations()
     with ScriptedProvider(reply) as provider:
         upstream = HttpUpstream(provider.url + "/v1")
-        await take_part(stage, OpenAICompatibleModel(upstream), ending)
+        await take_part(stage, OpenAICompatibleModel(upstream), ending, configurations)
         assert holders_of(*halves), "the provider is in this process, and remembers"
         provider.calls.clear()
-    # Only the provider is gone now: our own side, its open connections included, is as it was.
-    assert configurations() == []
-    assert holders_of(*halves) == []
-    await upstream.close()
+    try:  # only the provider is gone: our own side, its open connections included, is as it was
+        assert configurations.names() == []
+        assert holders_of(*halves) == []
+    finally:
+        await upstream.close()
 
 
-async def take_part(stage: Stage, model: ChatModel, ending: str) -> None:
+async def take_part(
+    stage: Stage, model: ChatModel, ending: str, configurations: Configurations
+) -> None:
     loop = stage.loop(model)
     if ending == "error":
         with pytest.raises(ProviderRejected):
@@ -142,24 +162,18 @@ async def take_part(stage: Stage, model: ChatModel, ending: str) -> None:
         return
     async with aclosing(loop.run(stage.world.acme, asking())) as events:
         await anext(events)
-        assert configurations()
+        assert configurations.names(), "while the turn is open, they are there"
         if ending == "answer":
             assert isinstance([event async for event in events][-1], Answer)
-
-
-def configurations() -> list[str]:
-    """Objects of a tenant's configuration, or made from it, that Python still holds."""
-    gc.collect()
-    kinds = (AssistantVersion, Instruction, Material, Prompt)
-    return [type(each).__name__ for each in gc.get_objects() if isinstance(each, kinds)]
 
 
 @pytest.mark.req("CTX-1")
 async def test_nothing_of_a_turn_is_reachable_while_its_answer_is_being_read(
     world: World, stage: Stage, model: ChatModel
 ) -> None:
+    configurations = Configurations()
     async with aclosing(stage.loop(model).run(world.acme, asking())) as events:
         async for event in events:
             if isinstance(event, Answer):
                 # The session is closed, though the generator is not.
-                assert configurations() == []
+                assert configurations.names() == []
