@@ -8,13 +8,18 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from charset_normalizer import from_bytes
+from charset_normalizer import CharsetMatch, from_bytes
 
 from tenantry.core.errors import DocumentUnreadable
 
 _PARQUET = b"PAR1"
 _DELIMITERS = ",;\t|"
 _SAMPLE_BYTES = 64 * 1024
+_WESTERN = "cp1252"
+# What spreadsheets export; among all encodings that exist, short texts fit too many.
+_CODE_PAGES = (
+    _WESTERN, "cp1250", "cp1251", "cp1253", "cp1254", "cp932", "gb18030", "big5", "euc_kr", "euc_jp"
+)  # fmt: skip
 _STEP_BYTES = 1 << 20  # decoded at once: a whole upload as text would take four times its size
 _MOST_COLUMNS = 1_000
 _LONGEST_NAME = 128
@@ -59,8 +64,7 @@ def _as_utf8(content: bytes) -> bytes:
     if b"\x00" in content:
         raise DocumentUnreadable("The file is neither CSV nor Parquet.")
     if not _is_utf8(content):
-        guess = from_bytes(content[:_SAMPLE_BYTES]).best()
-        content = _decoded(content, guess.encoding if guess else "cp1252").encode()
+        content = _decoded(content, _encoding(content)).encode()
     return content.lstrip(b"\r\n")
 
 
@@ -73,6 +77,17 @@ def _is_utf8(content: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _encoding(content: bytes) -> str:
+    """The likeliest code page; where western and central European fit alike, the western one."""
+    found = list(from_bytes(content[:_SAMPLE_BYTES], cp_isolation=list(_CODE_PAGES)))
+    alike = [match.encoding for match in found if _fit(match) == _fit(found[0])]
+    return _WESTERN if not alike or _WESTERN in alike else alike[0]
+
+
+def _fit(match: CharsetMatch) -> tuple[float, float]:
+    return match.chaos, match.coherence
 
 
 def _decoded(content: bytes, encoding: str) -> str:

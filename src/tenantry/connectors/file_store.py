@@ -8,36 +8,26 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 from tenantry.connectors.base import Column, ConnectorServices, Table
-from tenantry.connectors.csv_text import TableContent, check_names, read_table
+from tenantry.connectors.conversion import Converter
+from tenantry.connectors.csv_text import read_table
 from tenantry.connectors.data_tables import DataTable, DataTables, NewTable
-from tenantry.connectors.duckdb_process import DuckDbProcesses, Job, LineTooLong, answers
 from tenantry.connectors.off_loop import off_loop
-from tenantry.connectors.sandbox import Limits
-from tenantry.connectors.slots import Slots
-from tenantry.connectors.stored_files import Incoming, StoredFiles, digest_of
+from tenantry.connectors.stored_files import StoredFiles, digest_of
 from tenantry.core.errors import (
     Conflict,
-    DocumentUnreadable,
     InvalidRequest,
-    QueryFailed,
     TooLarge,
 )
-from tenantry.core.events import Json
 from tenantry.core.ids import ConnectorId
 from tenantry.isolation.context import TenantContext
 
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _LONGEST_DESCRIPTION = 2_000
-_LONGEST_TYPE = 200
-_MEMORY_BYTES = 1024 * 1024 * 1024
-_ANSWER_BYTES = 4 * 1024 * 1024
-_GROWTH = 4  # a Parquet file of ours is smaller than what it is made of, but for tiny ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +56,7 @@ class FileStore:
         self._files = StoredFiles(services.files_dir, services.clock)
         self._tables = DataTables(services, self._files)
         self._max_bytes = max_bytes
-        self._conversion_s = conversion_s
-        limits = Limits(_MEMORY_BYTES, 2, 2 * conversion_s, _GROWTH * max_bytes)
-        self._processes = DuckDbProcesses(limits, Slots(2, 1), keep_spare=False)
+        self._converter = Converter(self._files, max_bytes, conversion_s)
 
     async def add(self, ctx: TenantContext, connector: UUID, upload: TableUpload) -> DataTable:
         """Take a file in as a table; the same content under the same name gives the same table.
@@ -87,10 +75,13 @@ class FileStore:
             return known
         content = await asyncio.to_thread(read_table, upload.content)
         async with off_loop(self._files.incoming(ctx.tenant)) as target:
-            table = await self._convert(ctx, upload, content, target)
+            converted = await self._converter.convert(ctx, content, target)
+            columns = tuple(
+                Column(name, kind, upload.columns.get(name, "")) for name, kind in converted.columns
+            )
             new = NewTable(
                 connector=ConnectorId(connector),
-                table=table,
+                table=Table(upload.name, columns, converted.rows, upload.description),
                 sha256=digest,
                 stored_sha256=await asyncio.to_thread(digest_of, target.descriptor),
                 size_bytes=os.fstat(target.descriptor).st_size,
@@ -121,7 +112,7 @@ class FileStore:
 
     async def close(self) -> None:
         """End whatever still runs."""
-        await self._processes.close()
+        await self._converter.close()
 
     def _check(self, upload: TableUpload) -> None:
         if not _TABLE_NAME.fullmatch(upload.name):
@@ -144,41 +135,6 @@ class FileStore:
                     raise Conflict("There is a table of this name; remove it first.")
                 return known
         return None
-
-    async def _convert(
-        self, ctx: TenantContext, upload: TableUpload, content: TableContent, target: Incoming
-    ) -> Table:
-        work: dict[str, Json] = {"op": "convert"}
-        if content.delimiter:
-            work["csv"] = {"delimiter": content.delimiter, "names": content.names}
-        async with off_loop(self._files.incoming(ctx.tenant, content.content)) as source:
-            job = Job(work, [source.descriptor, target.descriptor])
-            try:
-                async with (
-                    asyncio.timeout(self._conversion_s),
-                    self._processes.lend(ctx) as process,
-                ):
-                    process.send(job)
-                    found = [answer async for answer in answers(process, _ANSWER_BYTES)]
-            except QueryFailed as error:
-                raise DocumentUnreadable(f"The file could not be read. {error.message}") from error
-            except (TimeoutError, LineTooLong) as error:
-                raise DocumentUnreadable("The file takes too long to read.") from error
-        return _table(upload, found)
-
-
-def _table(upload: TableUpload, answers: Sequence[Any]) -> Table:
-    try:
-        (answer,) = answers
-        columns = tuple(
-            Column(str(name), str(kind)[:_LONGEST_TYPE], upload.columns.get(name, ""))
-            for name, kind in answer["columns"]
-        )
-        rows = int(answer["rows"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise DocumentUnreadable from error  # what the process sends is not to be trusted either
-    check_names([column.name for column in columns])
-    return Table(upload.name, columns, rows, upload.description)
 
 
 def _hash(content: bytes) -> bytes:

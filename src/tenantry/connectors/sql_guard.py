@@ -30,6 +30,8 @@ _ROUNDS = 4  # regeneration settles after two in practice; what does not settle 
 _WORD = re.compile(r"\w+")
 _FIRST_WORDS = frozenset({"select", "with", "from", "("})
 _NAMES_SHOWN = 30
+# What sqlglot raises instead of its own errors for some calls with too few arguments.
+_PARSER_DEFECTS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 Reason = Literal["syntax", "statement", "function", "relation"]
 
@@ -86,6 +88,8 @@ def check(sql: str, scope: Scope) -> Approved | Refused:
         return error.refused
     except SqlglotError as error:
         return Refused("syntax", "", f"The SQL could not be read. {_explain(error)}".strip())
+    except _PARSER_DEFECTS:
+        return Refused("syntax", "", "The SQL could not be read; check the arguments of functions.")
     except RecursionError:
         return Refused("syntax", "", "The SQL is nested too deeply; write it more simply.")
 

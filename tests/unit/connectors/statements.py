@@ -49,6 +49,7 @@ def malformed() -> list[str]:
         "SELECT " + "NOT " * 3_000 + "true",
         "SELECT 1" + " UNION ALL SELECT 1" * 1_000,
         "SELECT " + "1, " * 6_000 + "1",
+        "SELECT datediff() FROM flights",
         "SELECT " + "1, " * 7_000 + "1",
     ]
 
