@@ -2,9 +2,9 @@
 
 Round trips of a transaction with n statements: n + 2, the same as without isolation. The first
 message carries BEGIN and the signed context together; the last carries COMMIT and the reset of
-what SELECT, INSERT, UPDATE and DELETE can leave on a session. A session that ran anything else
-(PREPARE, DO, LISTEN, SET, two statements at once …) is closed, never given to the next tenant:
-a statement prepared under a name of the driver's would run in that tenant's context.
+what SELECT, INSERT, UPDATE and DELETE can leave on a session. Where anything else ran (PREPARE,
+DO, LISTEN, SET, two statements at once …) the transaction is refused and its session closed: a
+statement prepared under one of the driver's names would run in the next tenant's context.
 """
 
 from collections.abc import AsyncIterator
@@ -71,13 +71,15 @@ class Database:
     async def tenant(self, ctx: TenantContext) -> AsyncIterator[Transaction]:
         """A transaction in which exactly the rows of `ctx.tenant` exist.
 
-        Commits at the end. An error of ours rolls back; anything else, cancellation included,
-        also closes the connection.
+        For SELECT, INSERT, UPDATE, DELETE and MERGE only; a setting is made by `set_config`, with
+        its third argument true. Commits at the end. An error of ours rolls back; anything else,
+        cancellation included, also closes the connection.
 
         Raises:
             ContextInvalid: the context is not one our authentication made.
             StoreUnavailable: PostgreSQL cannot be reached.
             Conflict: a unique or foreign key stands against what was written.
+            TenantryError: some other kind of statement ran, or ended the transaction.
         """
         self._mint.verify(ctx)
         async with self._pool.connection() as connection:
@@ -85,7 +87,7 @@ class Database:
             try:
                 await self._begin(connection, ctx)
                 yield tx
-                await self._commit(connection)
+                await self._commit(connection, tx)
             except psycopg.Error as error:
                 raise translate(error) from error
             except TenantryError:
@@ -109,11 +111,14 @@ class Database:
             )
             return
         token = self._signer.token(ctx, connection.info.backend_pid, expires_at)
-        if not token.replace("-", "").isalnum():  # it stands in SQL text: a simple query has no
-            raise ContextInvalid  # parameters, and only that puts BEGIN into the same message
+        # A simple query has no parameters, and only that carries BEGIN in the same message.
+        if not token.replace("-", "").isalnum():
+            raise ContextInvalid
         await connection.execute(_BEGIN % token.encode(), prepare=False)
 
-    async def _commit(self, connection: Connection) -> None:
+    async def _commit(self, connection: Connection, tx: Transaction) -> None:
+        if not tx.is_plain:
+            raise TenantryError("A tenant's transaction reads and writes rows, nothing else.")
         if connection.info.transaction_status != TransactionStatus.INTRANS:
             # A failed statement whose error was swallowed, or a smuggled COMMIT: PostgreSQL would
             # answer COMMIT without an error, though the work is not stored.
