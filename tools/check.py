@@ -34,7 +34,7 @@ STEPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
             "tests",
             *(part for gate in GATES for part in ("--gate", gate)),
         ),
-        "split by concept; see docs/contributing.md",
+        "split by concept; see CONTRIBUTING.md",
     ),
     (
         "requirements",

@@ -1,83 +1,65 @@
 """Writes docs/requirements.md: which tests prove which requirement. `--check` compares only.
 
-Reads the markers `@pytest.mark.req("DB-4")` from the tests' syntax trees; runs nothing.
+Reads the markers `@pytest.mark.req("DB-4")` from the tests' syntax trees; runs nothing. One line a
+proof, so that two changes meet in one line only when they are about the same file.
 """
 
 import ast
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "requirements.md"
 TITLES = ROOT / "docs" / "requirements.toml"
+HEAD = """# Requirements and their proofs
+
+Generated from the tests' markers by `tools/requirements_table.py`. A test proves what its name
+says, which may be a part of the requirement; *open* means that no test speaks of it yet.
+"""
 
 
-def markers(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Pairs of requirement id and test name in one file; a module's `pytestmark` holds for all."""
+def requirements_of(tree: ast.Module) -> Iterator[str]:
+    """Ids that the markers of one file name, on functions, classes or the whole module."""
     for node in ast.walk(tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            continue
-        for decorator in node.decorator_list:
-            if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.req":
-                yield from ((str(ast.literal_eval(a)), node.name) for a in decorator.args)
-    for statement in tree.body:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "pytestmark":
-            for call in ast.walk(statement.value):
-                if isinstance(call, ast.Call) and ast.unparse(call.func) == "pytest.mark.req":
-                    yield from ((str(ast.literal_eval(a)), "(all)") for a in call.args)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.req":
+            yield from (str(ast.literal_eval(argument)) for argument in node.args)
 
 
 def proofs() -> dict[str, list[str]]:
-    """Test files and counts by requirement id."""
-    found: dict[str, dict[str, int]] = {}
+    """Test files by requirement id, each in order."""
+    found: dict[str, list[str]] = {}
     for file in sorted((ROOT / "tests").rglob("test_*.py")):
         name = file.relative_to(ROOT).as_posix()
-        for requirement, _ in markers(ast.parse(file.read_text(encoding="utf-8"))):
-            found.setdefault(requirement, {}).setdefault(name, 0)
-            found[requirement][name] += 1
-    return {
-        requirement: [f"`{name}` ({count})" for name, count in files.items()]
-        for requirement, files in found.items()
-    }
+        for requirement in sorted(set(requirements_of(ast.parse(file.read_text("utf-8"))))):
+            found.setdefault(requirement, []).append(name)
+    return found
 
 
-def table() -> str:
-    """The page, as Markdown.
+def page(chapters: Mapping[str, Mapping[str, str]], proved: Mapping[str, list[str]]) -> str:
+    """The page, as Markdown."""
+    lines = [HEAD]
+    for chapter, titles in chapters.items():
+        lines.append(f"## {chapter}\n")
+        for requirement, title in titles.items():
+            names = [f"- `{name}`" for name in proved.get(requirement, [])]
+            lines += [f"**{requirement}** {title}\n", *(names or ["- *open*"]), ""]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Write or compare; 1 when the file differs.
 
     Raises:
         SystemExit: a test names a requirement that does not exist.
     """
-    titles: dict[str, str] = tomllib.loads(TITLES.read_text(encoding="utf-8"))
+    chapters = tomllib.loads(TITLES.read_text(encoding="utf-8"))
     proved = proofs()
-    unknown = sorted(proved.keys() - titles.keys())
+    unknown = proved.keys() - {name for titles in chapters.values() for name in titles}
     if unknown:
-        raise SystemExit(f"tests name unknown requirements: {', '.join(unknown)}")
-    rows = [
-        f"| {name} | {title} | {'<br>'.join(proved.get(name, ['*open*']))} |"
-        for name, title in titles.items()
-    ]
-    done = sum(1 for name in titles if name in proved)
-    return "\n".join(
-        [
-            "# Requirements and their proofs",
-            "",
-            "Generated from the tests' markers by `tools/requirements_table.py`; the number of",
-            f"tests in brackets. {done} of {len(titles)} have a test; *open* ones are not built yet.",
-            "A test proves what its name says, which may be a part of the requirement.",
-            "",
-            "| id | requirement | proved by |",
-            "|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
-
-
-def main(arguments: list[str]) -> int:
-    """Write or compare; 1 when the file differs."""
-    text = table()
+        raise SystemExit(f"tests name unknown requirements: {', '.join(sorted(unknown))}")
+    text = page(chapters, proved)
     if "--check" in arguments:
         current = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
         return 0 if current == text else 1

@@ -1,0 +1,87 @@
+"""Documents that say what is there: kept true."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tenantry.cli.main import COMMANDS
+from tenantry.core.settings import NOT_SETTINGS, Settings
+from tests.architecture.source import PACKAGE, ROOT
+
+_ROOM = re.compile(r"^  (?:[a-z]+/ +)*[a-z_]+(?:/|\.py)", re.MULTILINE)
+_PAGES = (
+    *sorted(ROOT.glob("*.md")),
+    *(page for page in sorted((ROOT / "docs").rglob("*.md"))),
+)
+
+
+def _name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def _links(page: Path) -> Iterator[str]:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" not in target and not target.startswith(("#", "mailto:")):
+            yield target.partition("#")[0]
+
+
+def test_the_map_names_every_room_and_no_other() -> None:
+    drawn = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    tree = drawn.partition("src/tenantry/\n")[2].partition("```")[0]
+    named = {name.rstrip("/") for line in _ROOM.findall(tree) for name in line.split()}
+    rooms = {p.name for p in PACKAGE.iterdir() if p.is_dir() and any(p.glob("*.py"))}
+    assert named == rooms | {"platform.py"}
+
+
+@pytest.mark.parametrize("script", ["requirements_table.py", "openapi.py"])
+def test_what_is_generated_is_up_to_date(script: str) -> None:
+    done = subprocess.run(
+        [sys.executable, f"tools/{script}", "--check"], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == 0, f"run: python tools/{script}"
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=_name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in _links(page):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=_name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:src|tests|tools|bench|docs|requirements)/[\w./-]+)`", text):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|sql))`", text):
+        assert any((base / name).exists() for base in (ROOT, PACKAGE)), name
+
+
+def test_every_page_of_the_documentation_is_in_its_contents() -> None:
+    contents = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2]
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert page.relative_to(ROOT / "docs").as_posix() in contents
+
+
+def test_every_setting_is_documented_and_no_other() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(TENANTRY_[A-Z_]+)`", page))
+    assert named == {f"TENANTRY_{f.name.upper()}" for f in fields(Settings)} | NOT_SETTINGS
+
+
+def test_every_command_is_documented_and_no_other() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `tenantry ([a-z-]+)", page, re.MULTILINE)) == COMMANDS.keys()
+
+
+def test_the_two_commands_of_the_readme_are_what_ci_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in ("demo", "test", "check", "serve", "bench", "soak", "docs", "help"):
+        assert re.search(rf"^{target}:.* ## ", makefile, re.MULTILINE), target
+    run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "make check\nmake test\n" in run
