@@ -94,13 +94,18 @@ class EmbeddedE5:
     async def _in_thread(
         self, turn: asyncio.Semaphore, work: Callable[[_Engine], NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        async with turn:
-            self._busy += 1
-            try:
-                return await asyncio.to_thread(lambda: work(self._ready()))
-            finally:
-                self._busy -= 1
-                self._used_at = self._clock.monotonic()
+        await turn.acquire()
+        self._busy += 1
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(None, lambda: work(self._ready()))
+        # A thread cannot be stopped: if the caller leaves, its turn lasts until the thread ends.
+        running.add_done_callback(lambda _: self._end(turn))
+        return await asyncio.shield(running)
+
+    def _end(self, turn: asyncio.Semaphore) -> None:
+        self._busy -= 1
+        self._used_at = self._clock.monotonic()
+        turn.release()
 
     def _ready(self) -> _Engine:
         self._used_at = self._clock.monotonic()

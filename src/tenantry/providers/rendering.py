@@ -74,8 +74,8 @@ def rows_answer(question: str, found: Rows) -> list[str]:
 
 def quotes_answer(quotes: Sequence[Quote]) -> list[str]:
     """The lines of an answer out of documents: sentences, each with its source."""
-    told = "This sentence answers" if len(quotes) == 1 else "These sentences come"
-    lines = [f"{told} nearest to the question, word for word:"]
+    told = "The sentence" if len(quotes) == 1 else f"The {len(quotes)} sentences"
+    lines = [f"{told} of the documents nearest to the question, word for word:"]
     for quote in quotes:
         lines += ["", f"> “{one_line(quote.sentence)}” [{quote.ref}] ({one_line(quote.title)})"]
     return lines

@@ -246,12 +246,15 @@ async def test_no_question_is_answered_by_the_query_of_another(
 
 
 def passages(tenant: str) -> Iterator[tuple[str, str]]:
-    """Heading and text of every section of a tenant's Markdown and CSV handbook."""
+    """Headings and text of every section of a tenant's Markdown and CSV handbook."""
     for book in handbooks(tenant):
         text = book.content.decode()
         if book.title.endswith(".md"):
-            for section in re.split(r"\n(?=## )", text):
-                yield section.splitlines()[0].lstrip("# "), section
+            title, *sections = re.split(r"\n(?=## )", text)
+            chapter = title.splitlines()[0].lstrip("# ")
+            yield chapter, title
+            for section in sections:
+                yield f"{chapter} > {section.splitlines()[0].lstrip('# ')}", section
         elif book.title.endswith(".csv"):
             head, *rows = text.splitlines()
             for row in rows:
