@@ -91,6 +91,8 @@ class ConnectorCatalog:
         Raises:
             NotFound: no such connector in this tenant.
         """
+        if not _NAME.fullmatch(name):
+            raise NotFound  # models make names up; not all of them are texts that can be stored
         async with self._db.tenant(ctx) as tx:
             return _config(await tx.row(_SQL["find_connector"], name=name))
 

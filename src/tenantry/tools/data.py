@@ -1,14 +1,16 @@
 """`list_data`, `describe_data`, `query_data`: the tenant's own connectors, read only."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
+import orjson
 from pydantic import Field
 
 from tenantry.connectors.base import ConnectorConfig, QueryLimits, Table
 from tenantry.connectors.catalog import ConnectorCatalog
-from tenantry.core.errors import NotFound
+from tenantry.core.errors import InvalidRequest, NotFound, QueryFailed, QueryTimeout
 from tenantry.core.events import Json
 from tenantry.isolation.context import TenantContext
 from tenantry.tools.base import Citation, ToolResult
@@ -17,7 +19,35 @@ from tenantry.tools.references import References
 _MOST_CONNECTORS = 50
 _FIRST = UUID(int=0)
 _LIMITS = QueryLimits(max_rows=200, max_bytes=40_000)
+_LISTED_BYTES = 40_000
+# Tables of a connector and characters of a description, ever fewer until a model can read the list.
+_DETAIL = ((200, 200), (200, 0), (40, 0), (10, 0))
+_FEW_COLUMNS, _DESCRIBED = 100, 300  # columns that are described, and in how many characters
+_NAMES_SHOWN = 50
 ConnectorName = Annotated[str, Field(max_length=63, description="Name given by list_data")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A connector with its tables, or with why it has none."""
+
+    config: ConnectorConfig
+    tables: Sequence[Table]
+    note: str = ""
+
+    def shown(self, most_tables: int, most_chars: int) -> dict[str, Json]:
+        tables: list[Json] = [
+            {"name": t.name, "rows": t.rows, "description": t.description[:most_chars]}
+            for t in self.tables[:most_tables]
+        ]
+        left = len(self.tables) - len(tables)
+        note = self.note or (f"{left} more tables; describe_data knows them." if left else "")
+        shown: dict[str, Json] = {
+            "name": self.config.name,
+            "kind": self.config.kind,
+            "tables": tables,
+        }
+        return {**shown, "note": note} if note else shown
 
 
 class ListData:
@@ -31,15 +61,21 @@ class ListData:
 
     async def run(self) -> ToolResult:
         """List the organisation's data: connectors, and the tables in each."""
-        found = await connectors_of(self._ctx, self._catalog)
-        shown: list[Json] = []
-        for config in found:
+        configs = await self._catalog.list_connectors(self._ctx, _FIRST, _MOST_CONNECTORS)
+        listed = [await self._look(config) for config in configs]
+        for most_tables, most_chars in _DETAIL:
+            shown = {"connectors": [each.shown(most_tables, most_chars) for each in listed]}
+            if len(orjson.dumps(shown)) <= _LISTED_BYTES:
+                break
+        return ToolResult(shown, "connectors", (), len(configs))
+
+    async def _look(self, config: ConnectorConfig) -> "_Listed":
+        try:
             tables = await self._catalog.source(self._ctx, config).describe()
-            listed: list[Json] = [
-                {"name": t.name, "rows": t.rows, "description": t.description} for t in tables
-            ]
-            shown.append({"name": config.name, "kind": config.kind, "tables": listed})
-        return ToolResult({"connectors": shown}, "connectors", (), len(found))
+        except (InvalidRequest, QueryFailed, QueryTimeout) as error:
+            # One source that is down, or has calls instead of tables, must not hide the others.
+            return _Listed(config, (), error.message)
+        return _Listed(config, tables)
 
 
 class DescribeData:
@@ -59,8 +95,10 @@ class DescribeData:
         """Describe one table: its columns with their types."""
         source = await self._catalog.open(self._ctx, connector)
         found = _named(await source.describe(), table)
+        most = _DESCRIBED if len(found.columns) <= _FEW_COLUMNS else 0
         columns: list[Json] = [
-            {"name": c.name, "type": c.type, "description": c.description} for c in found.columns
+            {"name": c.name, "type": c.type, "description": c.description[:most]}
+            for c in found.columns
         ]
         content: Json = {
             "connector": connector,
@@ -105,13 +143,9 @@ class QueryData:
         return ToolResult(content, f"connector:{connector}", (citation,), rows)
 
 
-async def connectors_of(ctx: TenantContext, catalog: ConnectorCatalog) -> list[ConnectorConfig]:
-    """The tenant's connectors, oldest first, 50 at most."""
-    return await catalog.list_connectors(ctx, _FIRST, _MOST_CONNECTORS)
-
-
 def _named(tables: Sequence[Table], name: str) -> Table:
     for table in tables:
         if table.name == name:
             return table
-    raise NotFound(f"There is no table of this name. Known: {', '.join(t.name for t in tables)}.")
+    known = ", ".join(table.name for table in tables[:_NAMES_SHOWN])
+    raise NotFound(f"There is no table of this name. Known: {known or 'none'}.")

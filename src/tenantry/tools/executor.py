@@ -12,16 +12,23 @@ from typing import Literal
 import orjson
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import BoundaryCrossed, InvalidRequest, QueryTimeout, TenantryError
+from tenantry.core.errors import (
+    Forbidden,
+    InvalidRequest,
+    QueryRefused,
+    QueryTimeout,
+    TenantryError,
+)
 from tenantry.core.events import AuditEvent, AuditSink, Json
 from tenantry.isolation.context import TenantContext
 from tenantry.metering.usage import ToolUsage
 from tenantry.providers.base import ToolSpec
 from tenantry.tools.base import BoundTool, ToolResult
-from tenantry.tools.binding import UnknownArguments
+from tenantry.tools.binding import ArgumentsRefused, UnknownArguments, plain
 
 ToolOutcome = Literal["ok", "error", "refused"]
-_LONGEST_NAME = 64
+_UNKNOWN = "unknown"
+_REFUSALS = (Forbidden, QueryRefused)  # a mistake in the arguments is an error, no refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,50 +96,59 @@ class ToolExecutor:
             result, outcome = _failed(name, InvalidRequest(message)), "error"
             size_bytes = len(orjson.dumps(result.content))
         duration_ms = int((self._clock.monotonic() - started) * 1000)
-        shown_name = name if name in self._tools else "unknown"
-        return Executed(
-            result, ToolUsage(shown_name, duration_ms, result.rows, size_bytes), outcome
-        )
+        # A made-up name is no key to count by: the ledger would grow one for each.
+        counted_as = name if name in self._tools else _UNKNOWN
+        usage = ToolUsage(counted_as, duration_ms, result.rows, size_bytes)
+        return Executed(result, usage, outcome)
 
     async def _attempt(self, name: str, arguments: str) -> tuple[ToolResult, ToolOutcome]:
         self._calls += 1
+        if self._calls > self._ceilings.calls:
+            return await self._too_many(name)
         tool = self._tools.get(name)
         if tool is None:
-            await self._refuse("tool.unknown", name, {})
-            known = ", ".join(self._tools)
-            return _failed(
-                name, InvalidRequest(f"There is no such tool. Known: {known}.")
-            ), "refused"
-        if self._calls > self._ceilings.calls:
-            message = f"This session has used its {self._ceilings.calls} tool calls."
-            return _failed(name, InvalidRequest(message)), "error"
+            await self._refuse("tool.unknown", name, {"tool": plain(name)})
+            known = ", ".join(self._tools) or "none"
+            error = InvalidRequest(f"There is no such tool. Known: {known}.")
+            return _failed(name, error), "refused"
         try:
-            async with asyncio.timeout(self._ceilings.seconds):
+            async with asyncio.timeout(self._seconds_left()):
                 return await tool.run(self._read(arguments)), "ok"
         except UnknownArguments as error:
             named: list[Json] = list(error.names)
-            await self._refuse("tool.argument_refused", name, {"arguments": named})
+            await self._refuse("tool.argument_refused", name, {"tool": name, "arguments": named})
             return _failed(name, error), "refused"
-        except BoundaryCrossed as error:
-            return _failed(name, error), "refused"  # audited where it was noticed
         except TimeoutError:
             message = f"The tool took longer than {self._ceilings.seconds:g} seconds."
             return _failed(name, QueryTimeout(message)), "error"
         except TenantryError as error:
-            return _failed(name, error), "refused" if error.code == "query_refused" else "error"
+            # What crossed a boundary was audited where it was noticed.
+            return _failed(name, error), "refused" if isinstance(error, _REFUSALS) else "error"
+
+    async def _too_many(self, name: str) -> tuple[ToolResult, ToolOutcome]:
+        """Refuse, and record it once: a flood of calls must not become a flood of events."""
+        most = self._ceilings.calls
+        if self._calls == most + 1:
+            await self._refuse("tool.ceiling_reached", name, {"calls": most})
+        error = ArgumentsRefused(f"This turn has used its {most} tool calls.")
+        return _failed(name, error), "refused"
+
+    def _seconds_left(self) -> float:
+        left = self._ctx.deadline - self._clock.monotonic()
+        return max(0.0, min(self._ceilings.seconds, left))
 
     def _read(self, arguments: str) -> Mapping[str, Json]:
         ceilings = self._ceilings
         if len(arguments.encode("utf-8", "replace")) > ceilings.argument_bytes:
-            raise InvalidRequest(f"Arguments have at most {ceilings.argument_bytes} bytes.")
+            raise ArgumentsRefused(f"Arguments have at most {ceilings.argument_bytes} bytes.")
         try:
             read: Json = orjson.loads(arguments or "{}")
         except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
-            raise InvalidRequest("The arguments are not valid JSON.") from error
+            raise ArgumentsRefused("The arguments are not valid JSON.") from error
         if not isinstance(read, dict):
-            raise InvalidRequest("The arguments are not a JSON object.")
+            raise ArgumentsRefused("The arguments are not a JSON object.")
         if _depth(read, ceilings.argument_depth) > ceilings.argument_depth:
-            raise InvalidRequest("The arguments are nested too deeply.")
+            raise ArgumentsRefused("The arguments are nested too deeply.")
         return read
 
     async def _refuse(self, action: str, target: str, detail: Mapping[str, Json]) -> None:
@@ -143,7 +159,7 @@ class ToolExecutor:
                 action,
                 "refused",
                 "tool",
-                target[:_LONGEST_NAME],
+                plain(target),
                 detail,
                 self._ctx.request_id,
             )
@@ -152,7 +168,7 @@ class ToolExecutor:
 
 def _failed(name: str, error: TenantryError) -> ToolResult:
     content: Json = {"error": {"code": error.code, "message": error.message}}
-    return ToolResult(content, f"tool:{name[:_LONGEST_NAME]}", is_error=True)
+    return ToolResult(content, f"tool:{plain(name)}", is_error=True)
 
 
 def _depth(value: Json, most: int) -> int:

@@ -1,8 +1,7 @@
 """Every tool of the platform, and how a session gets those its assistant may use."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from tenantry.connectors.catalog import ConnectorCatalog
 from tenantry.core.clock import Clock
@@ -10,7 +9,7 @@ from tenantry.core.events import AuditSink
 from tenantry.isolation.context import TenantContext
 from tenantry.knowledge.retrieve import Retriever
 from tenantry.memory.patterns import Patterns
-from tenantry.tools.binding import Bound, Capability
+from tenantry.tools.binding import Bound, Capability, Run, Shape
 from tenantry.tools.data import DescribeData, ListData, QueryData
 from tenantry.tools.executor import Ceilings, ToolExecutor
 from tenantry.tools.recall import RecallVerifiedQuery
@@ -29,19 +28,31 @@ class ToolServices:
     clock: Clock
 
 
-_Make = Callable[[TenantContext, ToolServices, References], Capability]
-_TOOLS: Mapping[str, _Make] = MappingProxyType(
-    {
-        "search_documents": lambda ctx, s, refs: SearchDocuments(ctx, s.retriever, refs),
-        "list_data": lambda ctx, s, _refs: ListData(ctx, s.catalog),
-        "describe_data": lambda ctx, s, _refs: DescribeData(ctx, s.catalog),
-        "query_data": lambda ctx, s, refs: QueryData(ctx, s.catalog, refs),
-        "recall_verified_query": lambda ctx, s, refs: RecallVerifiedQuery(
-            ctx, s.patterns, s.catalog, refs
-        ),
-    }
+@dataclass(frozen=True, slots=True)
+class _Tool:
+    """A tool before it is bound: its name, the parameters of its work, and how to bind it."""
+
+    name: str
+    run: Run
+    make: Callable[[TenantContext, ToolServices, References], Capability]
+
+
+_TOOLS = (
+    _Tool(
+        SearchDocuments.name,
+        SearchDocuments.run,
+        lambda ctx, s, refs: SearchDocuments(ctx, s.retriever, refs),
+    ),
+    _Tool(ListData.name, ListData.run, lambda ctx, s, _refs: ListData(ctx, s.catalog)),
+    _Tool(DescribeData.name, DescribeData.run, lambda ctx, s, _refs: DescribeData(ctx, s.catalog)),
+    _Tool(QueryData.name, QueryData.run, lambda ctx, s, refs: QueryData(ctx, s.catalog, refs)),
+    _Tool(
+        RecallVerifiedQuery.name,
+        RecallVerifiedQuery.run,
+        lambda ctx, s, refs: RecallVerifiedQuery(ctx, s.patterns, s.catalog, refs),
+    ),
 )
-TOOL_NAMES = tuple(_TOOLS)
+TOOL_NAMES = tuple(tool.name for tool in _TOOLS)
 """Every tool that an assistant can be given."""
 
 
@@ -51,14 +62,14 @@ class Toolbox:
     def __init__(self, services: ToolServices, ceilings: Ceilings | None = None) -> None:
         self._services = services
         self._ceilings = ceilings
+        self._tools = [(tool, Shape(tool.name, tool.run)) for tool in _TOOLS]
 
     def bind(self, ctx: TenantContext, names: Sequence[str]) -> ToolExecutor:
         """The tools of these names for one session; a name that is no tool gives none."""
-        references = References()
+        services, references = self._services, References()
         chosen = [
-            Bound(make(ctx, self._services, references))
-            for name, make in _TOOLS.items()
-            if name in names
+            Bound(tool.make(ctx, services, references), shape)
+            for tool, shape in self._tools
+            if tool.name in names
         ]
-        services = self._services
         return ToolExecutor(ctx, chosen, services.audit, services.clock, self._ceilings)
