@@ -143,10 +143,7 @@ class KeylessAnswerer:
         question = await self._embedder.embed_query(found.question)
         vectors = await self._embedder.embed_passages([shown for shown, _ in candidates])
         likeness = vectors @ question
-        best = float(likeness.max())
-        if best < self._thresholds.sentence:
-            return []
-        least = max(self._thresholds.sentence, best - self._thresholds.margin)
+        least = max(self._thresholds.sentence, float(likeness.max()) - self._thresholds.margin)
         order = np.argsort(-likeness, kind="stable")[: self._thresholds.quotes]
         return [candidates[at][1] for at in order if likeness[at] >= least]
 

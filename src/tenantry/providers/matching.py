@@ -18,64 +18,70 @@ The lists are English; for other languages numbers and the counts of differing w
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
 _CONTRACTION = re.compile(r"n['\u2019]t\b")
 
+_NUMBERS: Mapping[str, str] = {
+    "zero": "0",
+    "two": "2",
+    "three": "3",
+    "four": "4",
+    "five": "5",
+    "six": "6",
+    "seven": "7",
+    "eight": "8",
+    "nine": "9",
+    "ten": "10",
+    "eleven": "11",
+    "twelve": "12",
+    "dozen": "12",
+    "twenty": "20",
+    "fifty": "50",
+    "hundred": "100",
+    "half": "0.5",
+}
+"""Without `one`, which is hardly ever a number."""
 
-def _listed(words: str) -> list[str]:
-    return words.split()
-
-
-_NUMBERS = {
-    name: str(value)
-    for value, name in enumerate(
-        _listed("zero one two three four five six seven eight nine ten eleven twelve")
-    )
-} | {"twenty": "20", "fifty": "50", "hundred": "100", "dozen": "12", "half": "0.5"}
-_MONTHS = _listed(
-    "january february march april may june july august september october november december"
-)
-_DAYS = _listed("monday tuesday wednesday thursday friday saturday sunday")
-
-
-def _meaning(**groups: str) -> dict[str, str]:
-    return {word: group for group, words in groups.items() for word in _listed(words)}
-
-
-_TURNS = _meaning(
-    negated="no not never without none nobody nothing neither nor cannot except excluding but",
-    low="fewest least worst lowest shortest smallest quietest slowest cheapest lightest min "
+_GROUPS: Mapping[str, str] = {
+    "negated": "no not never without none nobody nothing neither nor cannot except excluding but",
+    "low": "fewest least worst lowest shortest smallest quietest slowest cheapest lightest min "
     "minimum fewer less bottom weakest poorest low",
-    high="most best highest longest largest busiest biggest greatest fastest dearest heaviest max "
-    "maximum more top strongest richest high",
-    early="first earliest oldest before since",
-    late="last latest newest recent after until",
-    mean="average mean avg typical typically",
-    median="median",
-    hour="hour hours hourly",
-    day="day days daily today",
-    week="week weeks weekly",
-    month="month months monthly",
-    quarter="quarter quarters quarterly",
-    year="year years yearly annual annually",
-    yesterday="yesterday",
-    tomorrow="tomorrow",
-) | {name: name for name in (*_MONTHS, *_DAYS)}
-
-_EMPTY = frozenset(
-    _listed(
-        "a about all altogether an and any are as at be been being brings brought by can could "
-        "count did do does each ever every few find for from gave get gets getting give given "
-        "gives go goes going got had has have having her his how i in into is it its just let "
-        "list made make makes many me much my number of on one or our ours out overall own per "
-        "please s say see she show so some sum t tell than that the their them there these they "
-        "this those to total totals us was we were what when where which who whom whose will with "
-        "would you your"
-    )
+    "high": "most best highest longest largest busiest biggest greatest fastest dearest heaviest "
+    "max maximum more top strongest richest high",
+    "early": "first earliest oldest before since",
+    "late": "last latest newest recent after until",
+    "mean": "average mean avg typical typically",
+    "median": "median",
+    "hour": "hour hours hourly",
+    "day": "day days daily today",
+    "week": "week weeks weekly",
+    "month": "month months monthly",
+    "quarter": "quarter quarters quarterly",
+    "year": "year years yearly annual annually",
+    "yesterday": "yesterday",
+    "tomorrow": "tomorrow",
+}
+_CALENDAR = (
+    "january february march april may june july august september october november december "
+    "monday tuesday wednesday thursday friday saturday sunday"
 )
+_TURNS: Mapping[str, str] = {
+    word: group for group, words in _GROUPS.items() for word in words.split()
+} | {name: name for name in _CALENDAR.split()}
+
+_SMALL_WORDS = (
+    "a about all altogether an and any are as at be been being brings brought by can could "
+    "count did do does each ever every few find for from gave get gets getting give given "
+    "gives go goes going got had has have having her his how i in into is it its just let "
+    "list made make makes many me much my number of on one or our ours out overall own per "
+    "please s say see she show so some sum t tell than that the their them there these they "
+    "this those to total totals us was we were what when where which who whom whose will with "
+    "would you your"
+)
+_EMPTY = frozenset(_SMALL_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +126,7 @@ def _turns(words: Iterable[str]) -> frozenset[str]:
     for word in words:
         if word[0].isdigit():
             found.add(word.replace(",", ""))
-        elif word in _NUMBERS and word != "one":
+        elif word in _NUMBERS:
             found.add(_NUMBERS[word])
         elif word in _TURNS:
             found.add(_TURNS[word])

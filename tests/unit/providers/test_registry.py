@@ -98,7 +98,8 @@ def test_keys_are_shown_nowhere(tmp_path: Path) -> None:
     by_file = ACCOUNT | {"name": "two", "key_env": "", "key_file": "key"}
     registry = opened(tmp_path, {"accounts": [ACCOUNT, by_file]})
     shown = repr(registry) + repr(registry.routes()) + repr(vars(registry))
-    shown += "".join(repr(registry.resolve_raw(name)) for name in registry.raw_names())
+    for name in registry.raw_names():
+        shown += repr(registry.resolve_raw(name)) + repr(registry.resolve_raw(name).upstream)
     shown += "".join(repr(a) for a in registry._accounts.values())
     assert SECRET not in shown
     for account in ("openai", "two"):
