@@ -1,6 +1,8 @@
 """Cuts a document into passages: within sections, at paragraph and sentence ends, exact offsets.
 
 About 200 tokens each: the embedder reads 512 at most, and shorter passages rank and quote better.
+Size is counted in bytes of UTF-8, which keeps near that in every script: a token is about four
+letters of Latin, two of Cyrillic or Arabic, and one or two of Chinese or Japanese.
 """
 
 import re
@@ -9,19 +11,20 @@ from dataclasses import dataclass
 
 from tenantry.knowledge.parse.parsed import ParsedDocument, Section
 
-TARGET_CHARS = 800
-"""About 200 tokens of a European language."""
+TARGET_BYTES = 800
+"""Of UTF-8; no passage is longer. No text we tried makes more than 500 tokens of it."""
 _BREAKS = (
-    re.compile(r"\n[ \t]*\n"),
+    re.compile(r"\n[ \t]*\n"),  # a paragraph's end
+    re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+|[。！？]+"),  # noqa: RUF001  # a sentence's end
     re.compile(r"\n"),
-    re.compile(r"(?<=[.!?…])\s+"),
     re.compile(r"\s+"),
 )
+_SPACE = re.compile(r"\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage: `text == document.text[start:end]`, never empty, never only white space."""
+    """A passage: `text == document.text[start:end]`, never empty, no white space around it."""
 
     number: int
     text: str
@@ -31,40 +34,57 @@ class Chunk:
     end: int
 
 
-def chunks_of(document: ParsedDocument, target_chars: int = TARGET_CHARS) -> list[Chunk]:
-    """The passages of a document, in order; together they hold all of its text but white space."""
+def chunks_of(document: ParsedDocument, target: int = TARGET_BYTES) -> list[Chunk]:
+    """The passages of a document, in order; together they hold all of its text but white space.
+
+    Args:
+        document: the parsed document.
+        target: bytes of a passage, at most; at least 4, so that any character fits.
+    """
     found: list[Chunk] = []
     for section in document.sections:
-        for start, end in _cut(document.text, section, target_chars):
+        for start, end in _pieces(document.text, section, target):
             text = document.text[start:end]
             found.append(Chunk(len(found), text, section.heading, section.page, start, end))
     return found
 
 
-def _cut(text: str, section: Section, target: int) -> Iterator[tuple[int, int]]:
-    start = section.start
+def _pieces(text: str, section: Section, target: int) -> Iterator[tuple[int, int]]:
+    start = _after_space(text, section.start, section.end)
     while start < section.end:
-        end = section.end
-        if end - start > target:
-            end = _best_break(text, start, min(start + target, section.end))
-        trimmed = _trimmed(text, start, end)
-        if trimmed is not None:
-            yield trimmed
-        start = end
+        end = _end(text, start, section.end, target)
+        yield start, start + len(text[start:end].rstrip())
+        start = _after_space(text, end, section.end)
 
 
-def _best_break(text: str, start: int, limit: int) -> int:
-    """The last good place to cut in the second half of the window; else its very end."""
-    half = start + (limit - start) // 2
+def _end(text: str, start: int, stop: int, target: int) -> int:
+    fitting = _fit(text, start, stop, target)
+    if fitting == stop:
+        return stop
+    if _fit(text, start, stop, target + target // 2) == stop:
+        # The rest makes two passages: of similar size, rather than one whole and a crumb.
+        third = max(1, (stop - start) // 3)
+        return _last_break(text, start + third, min(fitting, start + 2 * third))
+    return _last_break(text, start + (fitting - start) // 2, fitting)
+
+
+def _fit(text: str, start: int, stop: int, size: int) -> int:
+    """How far at most `size` bytes reach from `start`; always one character further."""
+    head = text[start : min(start + size, stop)]
+    if head.isascii():
+        return start + len(head)
+    return start + max(1, len(head.encode()[:size].decode(errors="ignore")))
+
+
+def _last_break(text: str, low: int, high: int) -> int:
+    """The end of the last paragraph between `low` and `high`, else sentence, line, word; `high`."""
     for pattern in _BREAKS:
-        ends = [match.end() for match in pattern.finditer(text, half, limit)]
+        ends = [match.end() for match in pattern.finditer(text, low, high)]
         if ends:
             return ends[-1]
-    return limit
+    return high
 
 
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
-    piece = text[start:end]
-    if not piece.strip():
-        return None
-    return start + len(piece) - len(piece.lstrip()), end - (len(piece) - len(piece.rstrip()))
+def _after_space(text: str, start: int, stop: int) -> int:
+    match = _SPACE.match(text, start, stop)
+    return match.end() if match else start

@@ -1,5 +1,6 @@
 """Which formats are read, and how a file's format is told."""
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -8,12 +9,7 @@ from tenantry.core.errors import UnsupportedMedia
 Format = Literal["text", "markdown", "html", "pdf", "docx", "csv"]
 
 _DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-_BY_SUFFIX: dict[str, Format] = {
-    ".txt": "text", ".text": "text", ".log": "text", ".md": "markdown", ".markdown": "markdown",
-    ".html": "html", ".htm": "html", ".xhtml": "html", ".pdf": "pdf", ".docx": "docx",
-    ".csv": "csv", ".tsv": "csv",
-}  # fmt: skip
-MEDIA_TYPES: dict[Format, str] = {
+MEDIA_TYPES: Mapping[Format, str] = {
     "text": "text/plain",
     "markdown": "text/markdown",
     "html": "text/html",
@@ -21,28 +17,55 @@ MEDIA_TYPES: dict[Format, str] = {
     "docx": _DOCX,
     "csv": "text/csv",
 }
-_BY_MEDIA_TYPE = {media_type: name for name, media_type in MEDIA_TYPES.items()}
+_BY_SUFFIX: Mapping[str, Format] = {
+    ".txt": "text", ".text": "text", ".log": "text", ".md": "markdown", ".markdown": "markdown",
+    ".html": "html", ".htm": "html", ".xhtml": "html", ".pdf": "pdf", ".docx": "docx",
+    ".csv": "csv", ".tsv": "csv",
+}  # fmt: skip
+_BY_MEDIA_TYPE: Mapping[str, Format] = {
+    **{media_type: name for name, media_type in MEDIA_TYPES.items()},
+    "text/x-markdown": "markdown",
+    "application/xhtml+xml": "html",
+    "text/tab-separated-values": "csv",
+    "application/csv": "csv",
+}
+# Formats that many will try; the others cannot be told from text, or need no word of their own.
+_REFUSED: Mapping[bytes, str] = {
+    b"PK\x03\x04": "This kind of archive is not read; send the files in it.",
+    b"\xd0\xcf\x11\xe0": "Old or password-protected Office files are not read; save as DOCX.",
+    b"{\\rtf": "RTF is not read; save as DOCX.",
+    b"\x89PNG": "Images are not read; a scan must be recognised first.",
+    b"\xff\xd8\xff": "Images are not read; a scan must be recognised first.",
+    b"GIF8": "Images are not read; a scan must be recognised first.",
+}
+_PDF = b"%PDF-"
+_PDF_WITHIN = 1024
+"""How far readers look for the mark of a PDF (PDF Reference 1.7, appendix H)."""
 
 
 def format_of(title: str, media_type: str | None, content: bytes) -> Format:
     """The format of a file: by its content where that is sure, then its name, then its type.
 
     Raises:
-        UnsupportedMedia: it is none of those that are read.
+        UnsupportedMedia: it is none of those that are read, or not what its name says.
     """
-    if content.startswith(b"%PDF-"):
-        return "pdf"
     suffix = PurePosixPath(title.lower()).suffix
-    named = _BY_SUFFIX.get(suffix)
-    if content.startswith(b"PK\x03\x04"):
-        if named == "docx" or media_type == _DOCX:
-            return "docx"
-        raise UnsupportedMedia("This kind of archive is not read; send the files in it.")
-    if named in {"pdf", "docx"}:
-        raise UnsupportedMedia(f"The file is named {suffix} but is something else.")
     declared = (media_type or "").partition(";")[0].strip().lower()
-    found = named or _BY_MEDIA_TYPE.get(declared)
-    if found is None:
+    said = _BY_SUFFIX.get(suffix) or _BY_MEDIA_TYPE.get(declared)
+    if content.startswith(_PDF) or (said == "pdf" and _PDF in content[:_PDF_WITHIN]):
+        return "pdf"
+    if said == "docx" and content.startswith(b"PK\x03\x04"):
+        return "docx"
+    for mark, reason in _REFUSED.items():
+        if content.startswith(mark):
+            raise UnsupportedMedia(reason)
+    if said in {"pdf", "docx"}:
+        raise UnsupportedMedia(f"The file is not the {said.upper()} that it is said to be.")
+    if said is None and content[:256].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "html"
+    if said is None and declared.startswith("text/"):
+        return "text"
+    if said is None:
         known = ", ".join(sorted(_BY_SUFFIX))
         raise UnsupportedMedia(f"This kind of file is not read. Known: {known}.")
-    return found
+    return said

@@ -1,31 +1,36 @@
 """Ingestion (VEC-3): parse, cut, embed, and store whole or not at all.
 
-Idempotent by the SHA-256 of the bytes, also when the same file is uploaded twice at once.
+Idempotent by the SHA-256 of the bytes, also when the same file is uploaded twice at once; a file
+that was embedded by a model no longer in use is embedded again, and keeps its id.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenantry.core.errors import DocumentUnreadable, InvalidRequest, TooLarge
+from tenantry.core.errors import Conflict, DocumentUnreadable, InvalidRequest, TooLarge
 from tenantry.core.events import AuditEvent, AuditSink
-from tenantry.core.ids import DocumentId, new_id
+from tenantry.core.ids import TenantId, new_id
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
-from tenantry.isolation.transaction import Database, Transaction
+from tenantry.isolation.transaction import Database
 from tenantry.knowledge.chunk import Chunk, chunks_of
 from tenantry.knowledge.documents import Document
-from tenantry.knowledge.formats import MEDIA_TYPES, format_of
-from tenantry.knowledge.parser import parse
+from tenantry.knowledge.formats import MEDIA_TYPES, Format, format_of
+from tenantry.knowledge.parse.parsed import ParsedDocument
+from tenantry.knowledge.parser import DocumentParser
 from tenantry.metering.ledger import Ledger
 from tenantry.providers.base import Embedder
 
 _SQL = load("tenantry.knowledge")
 _LONGEST_TITLE = 300
-_MOST_CHUNKS = 50_000
+_MOST_CHUNKS = 10_000
 _BATCH = 32
 Progress = Callable[[int, int], None]
 
@@ -39,6 +44,18 @@ class Upload:
     content: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A document ready to be stored: everything that takes time is done."""
+
+    upload: Upload
+    digest: bytes
+    format: Format
+    pages: int
+    rows: Sequence[Mapping[str, object]]
+    tokens: int
+
+
 class Ingestor:
     """Makes files searchable, within one tenant at a time."""
 
@@ -50,6 +67,10 @@ class Ingestor:
         self._ledger = ledger
         self._audit = audit
         self._max_bytes = max_bytes
+        self._parser = DocumentParser()
+        self._under_way: WeakValueDictionary[tuple[TenantId, bytes], asyncio.Lock] = (
+            WeakValueDictionary()
+        )
 
     async def ingest(
         self, ctx: TenantContext, upload: Upload, progress: Progress | None = None
@@ -66,87 +87,73 @@ class Ingestor:
             TooLarge: it is larger than allowed, before or after unpacking.
             UnsupportedMedia: its format is not read.
             DocumentUnreadable: it is broken, encrypted, or holds no text.
+            Conflict: it was removed while it was being added.
         """
-        title = _title(upload.title)
+        upload = Upload(_title(upload.title), upload.media_type, upload.content)
         if not upload.content:
             raise InvalidRequest("The file is empty.")
         if len(upload.content) > self._max_bytes:
             raise TooLarge(f"A file has at most {self._max_bytes} bytes.")
-        digest = hashlib.sha256(upload.content).digest()
-        known = await self._find(ctx, digest)
-        if known is not None:
-            return known
-        name = format_of(title, upload.media_type, upload.content)
-        parsed = await parse(name, upload.content)
-        chunks = chunks_of(parsed)
-        if not chunks:
-            raise DocumentUnreadable("The document holds no text.")
-        if len(chunks) > _MOST_CHUNKS:
-            raise TooLarge("The document holds too much text; split it.")
-        vectors = await self._embed(chunks, progress)
-        document = {
-            "document_id": DocumentId(new_id()),
-            "title": title,
-            "media_type": MEDIA_TYPES[name],
-            "sha256": digest,
-            "size_bytes": len(upload.content),
-            "pages": parsed.pages,
-            "chunk_count": len(chunks),
-            "embedder": self._embedder.name,
-            "created_by": ctx.actor.id,
-        }
-        async with self._db.tenant(ctx) as tx:
-            if await tx.execute(_SQL["add_document"], **document):
-                await self._store(tx, document["document_id"], chunks, vectors)
-                await self._record(ctx, str(document["document_id"]), len(chunks))
-            row = await tx.row(_SQL["find_document"], sha256=digest)
-        if row is None:
-            raise InvalidRequest("The document was removed while it was being added.")
-        return Document.of(row)
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(upload.content).digest())
+        # A client that repeats an upload waits for the first: embedding twice would cost twice.
+        # Between processes the database decides, and the work that was in vain is still metered.
+        lock = self._under_way.setdefault((ctx.tenant, digest), asyncio.Lock())
+        async with lock:
+            known = await self._find(ctx, digest)
+            if known is not None and known.embedder == self._embedder.name:
+                return known
+            prepared = await self._prepare(ctx, upload, digest, progress)
+            return await self._store(ctx, prepared, known.document_id if known else new_id())
 
     async def _find(self, ctx: TenantContext, digest: bytes) -> Document | None:
         async with self._db.tenant(ctx) as tx:
             row = await tx.row(_SQL["find_document"], sha256=digest)
         return Document.of(row) if row else None
 
-    async def _embed(
-        self, chunks: Sequence[Chunk], progress: Progress | None
-    ) -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(chunks), _BATCH):
-            batch = chunks[start : start + _BATCH]
-            parts.append(await self._embedder.embed_passages([embedded_text(c) for c in batch]))
+    async def _prepare(
+        self, ctx: TenantContext, upload: Upload, digest: bytes, progress: Progress | None
+    ) -> _Prepared:
+        name = format_of(upload.title, upload.media_type, upload.content)
+        parsed = await self._parser.parse(ctx, name, upload.content)
+        chunks = await asyncio.to_thread(_chunks, parsed)
+        texts = [embedded_text(chunk) for chunk in chunks]
+        vectors, tokens = [], 0
+        for start in range(0, len(texts), _BATCH):
+            batch = texts[start : start + _BATCH]
+            vectors.append(await self._embedder.embed_passages(batch))
+            tokens += await asyncio.to_thread(sum, map(self._embedder.count_tokens, batch))
             if progress is not None:
-                progress(start + len(batch), len(chunks))
-        return np.concatenate(parts)
+                progress(start + len(batch), len(texts))
+        rows = await asyncio.to_thread(_rows, chunks, np.concatenate(vectors))
+        return _Prepared(upload, digest, name, parsed.pages, rows, tokens)
 
-    async def _store(
-        self,
-        tx: Transaction,
-        document_id: object,
-        chunks: Sequence[Chunk],
-        vectors: NDArray[np.float32],
-    ) -> None:
-        await tx.execute_many(
-            _SQL["add_chunk"],
-            [
-                {
-                    "document_id": document_id,
-                    "chunk_no": chunk.number,
-                    "content": chunk.text,
-                    "heading": chunk.heading,
-                    "page": chunk.page,
-                    "start_offset": chunk.start,
-                    "end_offset": chunk.end,
-                    "embedding": vector_text(vector),
-                }
-                for chunk, vector in zip(chunks, vectors, strict=True)
-            ],
-        )
-        tokens = sum(self._embedder.count_tokens(embedded_text(chunk)) for chunk in chunks)
-        await self._ledger.record_embedding(tx, self._embedder.name, tokens)
+    async def _store(self, ctx: TenantContext, new: _Prepared, document_id: UUID) -> Document:
+        async with self._db.tenant(ctx) as tx:
+            await self._ledger.record_embedding(tx, self._embedder.name, new.tokens)
+            embedder = self._embedder.name
+            await tx.execute(_SQL["remove_outdated"], sha256=new.digest, embedder=embedder)
+            added = await tx.execute(
+                _SQL["add_document"],
+                document_id=document_id,
+                title=new.upload.title,
+                media_type=MEDIA_TYPES[new.format],
+                sha256=new.digest,
+                size_bytes=len(new.upload.content),
+                pages=new.pages,
+                chunk_count=len(new.rows),
+                embedder=embedder,
+                created_by=ctx.actor.id,
+            )
+            if added:
+                rows = [{**row, "document_id": document_id} for row in new.rows]
+                await tx.execute_many(_SQL["add_chunk"], rows)
+                await self._record(ctx, document_id, len(rows))
+            row = await tx.row(_SQL["find_document"], sha256=new.digest)
+        if row is None:
+            raise Conflict("The document was removed while it was being added.")
+        return Document.of(row)
 
-    async def _record(self, ctx: TenantContext, document_id: str, chunks: int) -> None:
+    async def _record(self, ctx: TenantContext, document_id: UUID, chunks: int) -> None:
         # Inside the transaction: a document that cannot be recorded is not added.
         await self._audit.record(
             AuditEvent(
@@ -155,7 +162,7 @@ class Ingestor:
                 "document.ingested",
                 "allowed",
                 "api",
-                document_id,
+                str(document_id),
                 {"chunks": chunks},
                 ctx.request_id,
             )
@@ -170,6 +177,30 @@ def embedded_text(chunk: Chunk) -> str:
 def vector_text(vector: NDArray[np.float32]) -> str:
     """A vector as pgvector reads it."""
     return "[" + ",".join(f"{value:.6g}" for value in vector) + "]"
+
+
+def _rows(chunks: Sequence[Chunk], vectors: NDArray[np.float32]) -> list[Mapping[str, object]]:
+    return [
+        {
+            "chunk_no": chunk.number,
+            "content": chunk.text,
+            "heading": chunk.heading,
+            "page": chunk.page,
+            "start_offset": chunk.start,
+            "end_offset": chunk.end,
+            "embedding": vector_text(vector),
+        }
+        for chunk, vector in zip(chunks, vectors, strict=True)
+    ]
+
+
+def _chunks(parsed: ParsedDocument) -> list[Chunk]:
+    chunks = chunks_of(parsed)
+    if not chunks:
+        raise DocumentUnreadable("The document holds no text.")
+    if len(chunks) > _MOST_CHUNKS:
+        raise TooLarge("The document holds too much text; split it, or add it as a data file.")
+    return chunks
 
 
 def _title(given: str) -> str:

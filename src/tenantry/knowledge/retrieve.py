@@ -1,13 +1,20 @@
 """Retrieval (VEC-2, VEC-3): by meaning and by words, fused, under row-level security.
 
-Reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009) with k = 60: ranks are fused, not
-scores, which do not compare between the two lists.
+Threat: a neighbour's passage is found, or what a neighbour stores changes what is found.
+Invariant: the query has no tenant to forget; the database's policy leaves the tenant's own rows,
+and both lists, and how rare a word is, are computed over exactly these.
+
+The two lists are joined by reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009) with
+k = 60: ranks are fused, not scores, which do not compare between the lists.
 """
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from tenantry.core.errors import InvalidRequest
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database
@@ -17,8 +24,10 @@ from tenantry.providers.base import Embedder
 
 _SQL = load("tenantry.knowledge")
 RRF_K = 60
-_LEAST_DEPTH = 20
-_LONGEST_QUERY = 4000
+MOST_PASSAGES = 10_000
+_LEAST_DEPTH = 50
+_LONGEST_QUESTION = 2000
+_LONGEST_WORDING = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ class Passage:
         page: page number from 1.
         start: offset in the document's text.
         end: offset after its last character.
-        score: cosine similarity of the passage to the query.
+        score: cosine similarity of the passage to the query, -1 to 1.
     """
 
     document_id: UUID
@@ -57,21 +66,31 @@ class Retriever:
         self._ledger = ledger
 
     async def search(self, ctx: TenantContext, query: str, limit: int) -> list[Passage]:
-        """The best passages, best first; fewer than `limit` only when there are fewer."""
-        asked = query.replace("\0", " ")[:_LONGEST_QUERY]
-        vector = await self._embedder.embed_query(asked)
-        tokens = self._embedder.count_tokens(asked)
+        """The best passages, best first; fewer than `limit` only when there are fewer.
+
+        Args:
+            ctx: the tenant.
+            query: the question; what is past its first 2,000 characters is not looked at.
+            limit: how many, 1 to 10,000.
+
+        Raises:
+            InvalidRequest: the limit is out of range.
+        """
+        if not 1 <= limit <= MOST_PASSAGES:
+            raise InvalidRequest(f"A search gives 1 to {MOST_PASSAGES} passages.")
+        question = _storable(query[:_LONGEST_QUESTION])
+        vector = await self._embedder.embed_query(question)
+        tokens = await asyncio.to_thread(self._embedder.count_tokens, question)
         async with self._db.tenant(ctx) as tx:
             rows = await tx.rows(
                 _SQL["search_chunks"],
                 embedding=vector_text(vector),
                 embedder=self._embedder.name,
-                words=any_word(asked),
+                words=question[:_LONGEST_WORDING],
                 depth=max(limit, _LEAST_DEPTH),
             )
             await self._ledger.record_embedding(tx, self._embedder.name, tokens, "vector_search")
-        rows.sort(key=lambda row: (-fused(row["vector_rank"], row["lexical_rank"]), _key(row)))
-        return [_passage(row) for row in rows[:limit]]
+        return [_passage(row) for row in sorted(rows, key=_place)[:limit]]
 
 
 def fused(*ranks: int | None) -> float:
@@ -79,17 +98,18 @@ def fused(*ranks: int | None) -> float:
     return sum(1.0 / (RRF_K + rank) for rank in ranks if rank is not None)
 
 
-def any_word(query: str) -> str:
-    """The query as `websearch_to_tsquery` reads it, any of its words sufficing."""
-    words = "".join(c if c.isalnum() else " " for c in query).split()
-    return " or ".join(word for word in words if word.lower() not in {"or", "and", "not"})
+def _place(row: Mapping[str, Any]) -> tuple[float, float, str, int]:
+    """What rows are sorted by; the last two only so that equals keep one order."""
+    score = fused(row["vector_rank"], row["lexical_rank"])
+    return -score, -row["similarity"], str(row["document_id"]), row["chunk_no"]
 
 
-def _key(row: dict[str, Any]) -> tuple[str, int]:
-    return str(row["document_id"]), row["chunk_no"]
+def _storable(query: str) -> str:
+    # PostgreSQL stores no NUL, UTF-8 no lone surrogate.
+    return query.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
-def _passage(row: dict[str, Any]) -> Passage:
+def _passage(row: Mapping[str, Any]) -> Passage:
     return Passage(
         document_id=row["document_id"],
         title=row["title"],
@@ -99,5 +119,6 @@ def _passage(row: dict[str, Any]) -> Passage:
         page=row["page"],
         start=row["start_offset"],
         end=row["end_offset"],
-        score=float(row["similarity"]),
+        # Rounding may put identical directions a hair past 1.
+        score=min(1.0, float(row["similarity"])),
     )

@@ -85,7 +85,7 @@ async def test_two_tenants_with_the_same_file_have_a_document_each(knowledge: Kn
         ("a.txt", b"x" * 1_000_001, TooLarge, "1000000 bytes"),
         ("a.pdf", pdf("x")[:200], DocumentUnreadable, "PDF"),
         ("a.pdf", b"%PDF-1.4\ngarbage", DocumentUnreadable, "PDF"),
-        ("a.pdf", b"not one", UnsupportedMedia, "something else"),
+        ("a.pdf", b"not one", UnsupportedMedia, "said to be"),
         ("a.docx", b"PK\x03\x04garbage", DocumentUnreadable, "Word"),
         ("a.zip", b"PK\x03\x04", UnsupportedMedia, "archive"),
         ("a.exe", b"MZ\x90\x00\x03", UnsupportedMedia, "not read"),

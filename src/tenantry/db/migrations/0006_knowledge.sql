@@ -38,6 +38,10 @@ CREATE TABLE tenantry.chunks (
     FOREIGN KEY (tenant_id, document_id) REFERENCES tenantry.documents (tenant_id, document_id)
         ON DELETE CASCADE
 );
+-- A search reads these two of every chunk a tenant has, the content only of those it returns: what
+-- makes a row too wide leaves it, and that must be the content.
+ALTER TABLE tenantry.chunks ALTER COLUMN embedding SET STORAGE MAIN;
+ALTER TABLE tenantry.chunks ALTER COLUMN terms SET STORAGE MAIN;
 ALTER TABLE tenantry.chunks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.chunks FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON tenantry.chunks TO tenantry_tenant

@@ -4,12 +4,17 @@ import io
 import logging
 
 from pypdf import PdfReader
-from pypdf.errors import PyPdfError
+from pypdf.errors import DependencyError, PyPdfError
 
 from tenantry.core.errors import DocumentUnreadable, TooLarge
 from tenantry.knowledge.parse.parsed import ParsedDocument, TextBuilder
 
 _MOST_PAGES = 5000
+# What pypdf lets through when an object is not of the kind that the format demands.
+_BROKEN = (
+    PyPdfError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+    RecursionError, AssertionError,
+)  # fmt: skip
 
 
 def parse_pdf(content: bytes) -> ParsedDocument:
@@ -20,21 +25,27 @@ def parse_pdf(content: bytes) -> ParsedDocument:
         TooLarge: it has more than 5,000 pages.
     """
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
-    builder = TextBuilder()
     try:
         reader = PdfReader(io.BytesIO(content))
+        # An empty password opens what is only protected against printing and the like.
         if reader.is_encrypted and not reader.decrypt(""):
             raise DocumentUnreadable("The PDF is protected by a password.")
-        if len(reader.pages) > _MOST_PAGES:
-            raise TooLarge(f"A document has at most {_MOST_PAGES} pages.")
-        for number, page in enumerate(reader.pages, start=1):
-            builder.page(number)
-            text = page.extract_text()
-            builder.add(text.replace("\0", "") + "\n" if text else "")
-        title = str(reader.metadata.title or "") if reader.metadata else ""
-        parsed = builder.build(title, len(reader.pages))
-    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        parsed = _pages(reader)
+    except (DependencyError, NotImplementedError) as error:
+        raise DocumentUnreadable("The PDF is encrypted in a way that is not read.") from error
+    except _BROKEN as error:
         raise DocumentUnreadable("The PDF is broken.") from error
     if not parsed.text.strip():
         raise DocumentUnreadable("The PDF holds no text; a scan must be recognised first.")
     return parsed
+
+
+def _pages(reader: PdfReader) -> ParsedDocument:
+    builder, count = TextBuilder(), len(reader.pages)
+    if count > _MOST_PAGES:
+        raise TooLarge(f"A PDF has at most {_MOST_PAGES} pages.")
+    for number, page in enumerate(reader.pages, start=1):
+        builder.page(number)
+        text = page.extract_text()
+        builder.add(text + "\n" if text else "")
+    return builder.build(count)

@@ -18,7 +18,7 @@ from tenantry.knowledge.parse.parsed import ParsedDocument
 _PARSERS: Mapping[str, tuple[str, str]] = {
     "text": ("plain", "parse_text"),
     "markdown": ("plain", "parse_markdown"),
-    "csv": ("plain", "parse_csv"),
+    "csv": ("table", "parse_csv"),
     "html": ("html", "parse_html"),
     "docx": ("word", "parse_docx"),
     "pdf": ("pdf", "parse_pdf"),
@@ -29,10 +29,14 @@ _CPU_S = 60
 
 def confine() -> None:
     """Give up what parsing does not need; there is no way back."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # writes no file
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for kind, most in (
+        (resource.RLIMIT_AS, _MEMORY_BYTES),
+        (resource.RLIMIT_CPU, _CPU_S),
+        (resource.RLIMIT_FSIZE, 0),  # writes no file
+        (resource.RLIMIT_NPROC, 0),  # starts no process or thread
+        (resource.RLIMIT_CORE, 0),  # leaves no copy of a tenant's text behind
+    ):
+        resource.setrlimit(kind, (most, most))
 
 
 def main(name: str) -> int:
@@ -49,7 +53,7 @@ def main(name: str) -> int:
         answer = {"error": type(error).__name__, "message": error.message}
     except (MemoryError, RecursionError):
         answer = {"error": DocumentUnreadable.__name__, "message": "The document is too complex."}
-    sys.stdout.write(json.dumps(answer))
+    sys.stdout.buffer.write(json.dumps(answer, ensure_ascii=False).encode())
     return 0
 
 

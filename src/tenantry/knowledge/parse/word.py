@@ -14,6 +14,8 @@ from tenantry.knowledge.parse.parsed import ParsedDocument, TextBuilder
 
 _MOST_UNPACKED = 200 * 1024 * 1024
 _MOST_RATIO = 200
+_RATIO_FROM = 1_000_000
+_BROKEN = "The file is not a readable Word document."
 
 
 def parse_docx(content: bytes) -> ParsedDocument:
@@ -24,35 +26,45 @@ def parse_docx(content: bytes) -> ParsedDocument:
         TooLarge: it unpacks to more than a document can be.
     """
     _refuse_bomb(content)
+    builder = TextBuilder()
     try:
+        # python-docx resolves no entities, so an XML bomb stays as small as it came.
         document = Document(io.BytesIO(content))
-        builder = TextBuilder()
         for block in document.element.body.iterchildren():
             if block.tag == qn("w:p"):
                 _paragraph(Paragraph(block, document), builder)
             elif block.tag == qn("w:tbl"):
-                for row in Table(block, document).rows:
-                    builder.add(" | ".join(cell.text.strip() for cell in row.cells) + "\n")
-    except (KeyError, ValueError, zipfile.BadZipFile, etree.XMLSyntaxError) as error:
-        raise DocumentUnreadable("The file is not a readable Word document.") from error
-    return builder.build(document.core_properties.title or "")
+                _table(Table(block, document), builder)
+    except (LookupError, ValueError, AttributeError, zipfile.BadZipFile, etree.LxmlError) as error:
+        raise DocumentUnreadable(_BROKEN) from error
+    return builder.build()
 
 
 def _paragraph(paragraph: Paragraph, builder: TextBuilder) -> None:
+    text = paragraph.text
     style = paragraph.style.name if paragraph.style and paragraph.style.name else ""
     kind, _, level = style.partition(" ")
-    if kind in {"Heading", "Title"} and paragraph.text.strip():
-        builder.heading(int(level) if level.isdigit() else 1, paragraph.text)
-    builder.add(paragraph.text + "\n")
+    if kind in {"Heading", "Title"} and text.strip():
+        builder.heading(int(level) if level.isdigit() else 1, text)
+    else:
+        builder.add(text + "\n\n" if text.strip() else "")
+
+
+def _table(table: Table, builder: TextBuilder) -> None:
+    for row in table.rows:
+        cells = " | ".join(" ".join(cell.text.split()) for cell in row.cells)
+        builder.add(f"| {cells} |\n")
+    builder.add("\n")
 
 
 def _refuse_bomb(content: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             sizes = [(entry.file_size, entry.compress_size) for entry in archive.infolist()]
-    except zipfile.BadZipFile as error:
-        raise DocumentUnreadable("The file is not a readable Word document.") from error
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise DocumentUnreadable(_BROKEN) from error
+    # What an entry says is what the zip module reads of it at most.
     unpacked = sum(size for size, _ in sizes)
     packed = sum(size for _, size in sizes) or 1
-    if unpacked > _MOST_UNPACKED or (unpacked > 1_000_000 and unpacked / packed > _MOST_RATIO):
+    if unpacked > _MOST_UNPACKED or (unpacked > _RATIO_FROM and unpacked / packed > _MOST_RATIO):
         raise TooLarge("The document unpacks to far more than its own size.")
