@@ -1,5 +1,6 @@
 """The demo's only door to the platform: HTTP with a key or token, as any client has it."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -122,7 +123,9 @@ class Client:
         form = aiohttp.FormData()
         for name, value in fields.items():
             form.add_field(name, value)
-        form.add_field("file", content, filename=filename, content_type=media_type)
+        # As a stream: a large body of bytes would hold up the loop while it is sent.
+        stream = io.BytesIO(content)
+        form.add_field("file", stream, filename=filename, content_type=media_type)
         return await self.call("POST", path, data=form)
 
 

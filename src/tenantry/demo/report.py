@@ -25,8 +25,9 @@ def heading(text: str) -> str:
 
 
 def usd(picousd: int) -> str:
-    """Money for people, exact: whole pico-dollars in dollars."""
-    return f"${Decimal(picousd).scaleb(-12):.12f}".rstrip("0").ljust(8, "0")
+    """Money for people, exact: whole pico-dollars in dollars, with six decimals or more."""
+    dollars, _, decimals = f"{Decimal(picousd).scaleb(-12):.12f}".partition(".")
+    return f"${dollars}.{decimals.rstrip('0'):0<6}"
 
 
 def side_by_side(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -114,7 +114,7 @@ def test_no_other_tenants_handbook_holds_the_fact(tenant: str, title: str, fact:
 
 
 @pytest.mark.parametrize(
-    "describe", [lambda t: t.secret, lambda t: t.title], ids=["secret", "title"]
+    "describe", [lambda t: t.confidential, lambda t: t.title], ids=["secret", "title"]
 )
 def test_names_and_secrets_stay_in_their_own_handbook(
     describe: Callable[[DemoTenant], str],
@@ -145,8 +145,8 @@ def test_markdown_has_one_title_and_sections_short_enough_to_cite() -> None:
 
 def test_the_secret_is_what_answers_the_intruders_question() -> None:
     for tenant in TENANTS:
-        project = tenant.secret_question.removeprefix("What is ").removesuffix("?")
+        project = tenant.probing_question.removeprefix("What is ").removesuffix("?")
         [memo] = [d for d in handbooks(tenant.name) if d.title.endswith("memo.md")]
         text = normalised(memo.content.decode())
         section = text.partition(f"## {normalised(project)}")[2].partition("## ")[0]
-        assert normalised(tenant.secret) in section
+        assert normalised(tenant.confidential) in section

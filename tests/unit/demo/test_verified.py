@@ -18,6 +18,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from tenantry.connectors.sql_guard import Approved, Scope, check
 from tenantry.demo.datasets import chinook_records, flights_file, plans, table_files
 from tenantry.demo.script import CHORD, QUESTIONS, SKYLINE, TENANTS
 from tenantry.demo.verified import verified_queries
@@ -205,6 +206,20 @@ def test_the_query_gives_what_python_works_out_from_the_raw_data(
     answers: dict[str, dict[str, Answer]],
 ) -> None:
     assert databases[tenant].execute(sql).fetchall() == answers[tenant][question]
+
+
+@pytest.mark.req("CON-3")
+@pytest.mark.parametrize(("tenant", "question", "sql"), QUERIES)
+def test_the_query_as_the_guard_rewrites_it_gives_the_same(
+    tenant: str,
+    question: str,
+    sql: str,
+    databases: dict[str, duckdb.DuckDBPyConnection],
+    answers: dict[str, dict[str, Answer]],
+) -> None:
+    approved = check(sql, Scope("duckdb", [(plan.name,) for plan in plans(tenant)], 500))
+    assert isinstance(approved, Approved), approved
+    assert databases[tenant].execute(approved.sql).fetchall() == answers[tenant][question]
 
 
 @pytest.mark.parametrize("tenant", [t.name for t in TENANTS])
