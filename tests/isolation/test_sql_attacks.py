@@ -6,10 +6,12 @@ finds its own rows and an untouched session.
 """
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tenantry.core.errors import ContextInvalid, TenantryError
 from tenantry.db.pool import RolePool
@@ -43,6 +45,11 @@ _CLEAN = {
     "temporary": 0,
 }
 
+_COLUMNS = b"""
+SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+"""
+
 
 @pytest.fixture(scope="module")
 def arena(cluster: Cluster, database: str) -> Arena:
@@ -57,6 +64,22 @@ def arena(cluster: Cluster, database: str) -> Arena:
     return arena
 
 
+@contextlib.contextmanager
+def as_acme(arena: Arena) -> Iterator[psycopg.Connection[Any]]:
+    """A raw connection in a transaction with acme's genuine context; each statement alone."""
+    url = make_conninfo(
+        arena.cluster.url(arena.database),
+        user="tenantry_app",
+        password=arena.cluster.secrets.app_password,
+    )
+    with psycopg.connect(url, autocommit=True) as connection:
+        body = tokens.body(arena.acme.tenant, connection.info.backend_pid)
+        token = tokens.sign(arena.cluster.signer, body)
+        connection.execute("SELECT set_config('tenantry.context', %s, false)", [token])
+        connection.execute("SET ROLE tenantry_tenant")
+        yield connection
+
+
 def leaks(arena: Arena, attacker: Attacker) -> list[str]:
     """Globex's canaries in anything the attacker was shown."""
     shown = "\n".join(attacker.seen)
@@ -65,6 +88,9 @@ def leaks(arena: Arena, attacker: Attacker) -> list[str]:
 
 async def use(arena: Arena, pool: RolePool) -> tuple[list[Any], dict[str, Any]]:
     """What globex's next transaction finds: its rows and its session's state."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(b"SELECT current_user::text AS idle")
+        assert await cursor.fetchone() == {"idle": "tenantry_app"}
     door = arena.door(pool)
     for _ in range(4):  # often enough that the driver uses prepared statements
         async with door.tenant(arena.globex.ctx) as tx:
@@ -156,6 +182,49 @@ def test_look_reads_every_table_that_tenants_may_read() -> None:
     }
     shared = {name.removeprefix("tenantry.") for name in declared.PLATFORM_TABLES}
     assert set(attacks.READABLE) == readable - shared
+
+
+@pytest.mark.req("DB-1", "DB-3")
+def test_no_row_can_be_given_to_the_neighbour(arena: Arena) -> None:
+    """For every table: a copy of an own row for globex, and an own row moved to globex."""
+    copied: set[str] = set()
+    moved: set[str] = set()
+    with arena.admin() as admin:
+        for name, role, privilege in sorted(declared.GRANTS):
+            if role != declared.TENANT_ROLE or privilege not in {"INSERT", "UPDATE"}:
+                continue
+            columns = admin.execute(_COLUMNS, [name]).fetchone()
+            assert columns is not None
+            fields = columns[0].replace("tenant_id", "%(globex)s", 1)
+            statement = {
+                "INSERT": f"INSERT INTO {name} ({columns[0]}) SELECT {fields} FROM {name}",
+                "UPDATE": f"UPDATE {name} SET tenant_id = %(globex)s",
+            }[privilege]
+            with as_acme(arena) as tenant, pytest.raises(psycopg.Error) as refused:
+                tenant.execute(statement.encode(), {"globex": arena.globex.tenant})
+            assert "row-level security policy" in str(refused.value), statement
+            (copied if privilege == "INSERT" else moved).add(name)
+    assert len(copied) >= 13
+    assert len(moved) >= 6
+
+
+@pytest.mark.req("DB-4")
+async def test_session_of_the_neighbour_is_neither_seen_nor_ended(arena: Arena) -> None:
+    """All tenants share one role, and PostgreSQL shows a role its own other sessions."""
+    async with arena.pool(2) as pool:
+        door = arena.door(pool)
+        async with door.tenant(arena.globex.ctx) as tx:
+            victim = await tx.value(b"SELECT pg_backend_pid()")
+            with as_acme(arena) as tenant:
+                for look in (
+                    b"SELECT query FROM pg_stat_activity WHERE pid = %s",
+                    b"SELECT query FROM pg_stat_get_activity(%s)",
+                    b"SELECT pg_terminate_backend(%s, 0)",
+                    b"SELECT pg_cancel_backend(%s)",
+                ):
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        tenant.execute(look, [victim])
+            assert len(await tx.rows(b"SELECT content FROM tenantry.messages")) == 1
 
 
 @pytest.mark.req("DB-4")
