@@ -31,8 +31,7 @@ _MOST_MESSAGES = 200
 
 async def chat_completions(platform: Platform, request: Request, send: Send) -> None:
     """Answer a chat completion request, streamed or whole."""
-    request_id = request.scope["state"]["request_id"]
-    ctx = await authenticate(platform, request.headers, request_id, "chat")
+    ctx = await authenticate(platform, request, "chat")
     body = await read_object(platform, request, ctx)
     model = body.get("model")
     if not isinstance(model, str) or not model:

@@ -55,18 +55,17 @@ def bearer(headers: Mapping[str, str]) -> str:
     raise Unauthenticated("Send the credential as 'Authorization: Bearer …'.")
 
 
-async def authenticate(
-    platform: Platform, headers: Mapping[str, str], request_id: str, scope: str
-) -> TenantContext:
-    """The context of the caller, who must hold `scope`.
+async def authenticate(platform: Platform, request: Request, scope: str) -> TenantContext:
+    """The context of the caller, who must hold `scope`; kept with the request's state.
 
     Raises:
         Unauthenticated: the credential is no live one.
         BoundaryCrossed: a header names a tenant, role or user.
         Forbidden: the scope was not granted.
     """
+    headers, state = request.headers, request.scope["state"]
     ctx = await platform.authenticator.context(
-        bearer(headers), request_id, platform.settings.request_timeout_s
+        bearer(headers), state["request_id"], platform.settings.request_timeout_s
     )
     named = sorted(TENANT_HEADERS.intersection(headers))
     if named:
@@ -77,6 +76,7 @@ async def authenticate(
     except Forbidden:
         await record_refusal(platform, ctx, "scope.refused", scope)
         raise
+    state["ctx"] = ctx
     return ctx
 
 
@@ -96,10 +96,7 @@ def tenant(scope: str) -> Any:
         request: Request,
         _credential: _Credential,
     ) -> TenantContext:
-        request_id = request.scope["state"]["request_id"]
-        ctx = await authenticate(platform_of(request), request.headers, request_id, scope)
-        request.scope["state"]["ctx"] = ctx
-        return ctx
+        return await authenticate(platform_of(request), request, scope)
 
     return Depends(dependency)
 
@@ -148,9 +145,13 @@ async def record_operator(
     )
 
 
-async def audit_error(request: Request, error: TenantryError) -> None:
-    """Record what an error says about an attempt: an id that is not there, for this tenant."""
+async def audit_error(platform: Platform, request: Request, error: TenantryError) -> None:
+    """Record what an error says about an attempt: an id that is not there, for this tenant.
+
+    The id may stand in the path or in the body; without one in the path, the path is the target.
+    """
     ctx = request.scope["state"].get("ctx")
-    if ctx is not None and error.http_status == 404 and request.path_params:
-        target = "/".join(str(value) for value in request.path_params.values())
-        await record_refusal(platform_of(request), ctx, "id.unknown", target, "database")
+    if ctx is not None and error.http_status == 404:
+        named = "/".join(str(value) for value in request.path_params.values())
+        target = named or request.url.path
+        await record_refusal(platform, ctx, "id.unknown", target, "database")

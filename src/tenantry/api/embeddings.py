@@ -24,8 +24,7 @@ _LONGEST_TEXT = 32_000
 
 async def embeddings(platform: Platform, request: Request, send: Send) -> None:
     """Answer an embeddings request."""
-    request_id = request.scope["state"]["request_id"]
-    ctx = await authenticate(platform, request.headers, request_id, "embeddings")
+    ctx = await authenticate(platform, request, "embeddings")
     body = await read_object(platform, request, ctx)
     model = body.get("model")
     if model == EMBEDDED_MODEL:

@@ -103,13 +103,20 @@ class Shell:
             bounded.refuse_announced(scope)
             hot = HOT_ROUTES.get((scope["method"], scope["path"]))
             if hot is not None:
-                await hot(self._platform, Request(scope, bounded), guarded)
+                await self._answer(hot, Request(scope, bounded), guarded)
             else:
                 await self._resources(scope, bounded, guarded)
         except TenantryError as error:
             await guarded.fail(error, scope, receive)
         except Exception as error:  # noqa: BLE001  # the last door before the wire
             await guarded.fail(unexpected(error, request_id), scope, receive)
+
+    async def _answer(self, hot: HotRoute, request: Request, send: Send) -> None:
+        try:
+            await hot(self._platform, request, send)
+        except TenantryError as error:
+            await audit_error(self._platform, request, error)
+            raise
 
 
 class _Bounded:
@@ -170,7 +177,7 @@ class _Guarded:
 
 async def _on_error(request: Request, error: Exception) -> Response:
     known = error if isinstance(error, TenantryError) else TenantryError()
-    await audit_error(request, known)
+    await audit_error(platform_of(request), request, known)
     return problem(known, request_id_of(request))
 
 
