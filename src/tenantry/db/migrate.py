@@ -103,6 +103,7 @@ def _migrate(
             connection.execute(text)
             connection.execute(_RECORD, [name, digest])
         done.append(name)
+    connection.execute(room.joinpath("hardening.sql").read_bytes())
     connection.execute(_INSTALL_KEY, [key.key_id, key.inner_block, key.outer_block])
     return done
 
