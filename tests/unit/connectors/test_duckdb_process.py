@@ -19,7 +19,7 @@ from tenantry.connectors.duckdb_process import (
     LineTooLong,
     answers,
 )
-from tenantry.connectors.sandbox import Limits
+from tenantry.connectors.sandbox import Limits, landlock_version
 from tenantry.connectors.slots import Slots
 from tenantry.core.errors import QueryFailed
 from tenantry.core.events import Json
@@ -163,6 +163,18 @@ async def test_the_process_has_no_environment_and_no_foreign_descriptor(ctx: Ten
         assert sorted(link.split(":")[0] for link in links) == ["/dev/null", "pipe", "socket"]
     finally:
         await process.kill()
+
+
+@pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
+async def test_the_kernel_confines_the_process_before_it_runs_anything(runner: Runner) -> None:
+    async with runner.processes.lend(runner.ctx) as process:
+        await _until_waiting(process.pid)
+        process.send(Job({"op": "query", "sql": _ENDLESS, "tables": []}, []))
+        await anext(aiter(answers(process, 1000)))
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        # Landlock leaves no other mark: a process may only confine itself once it has given up
+        # ever gaining privileges.
+        assert "NoNewPrivs:\t1" in status
 
 
 async def test_each_job_has_a_process_of_its_own_and_none_outlives_it(runner: Runner) -> None:
