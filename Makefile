@@ -33,7 +33,7 @@ soak: $(READY) ## Run the slow soak and load tests
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 docs: $(DOCS_READY) ## Build the documentation into site/
-	@$(BIN)/python -m mkdocs build --strict $(ARGS)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
 
 lock: $(READY) ## Resolve the dependencies anew and write requirements/*.lock
 	@$(BIN)/python tools/lock.py
