@@ -4,6 +4,7 @@ PROTECTED by import-linter: only `isolation` and `platform` may import this, so 
 ever holds a connection.
 """
 
+import asyncio
 import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,13 +31,28 @@ class RolePool:
     order, after an error of our own, goes back.
     """
 
-    def __init__(self, url: str, role: str, password: str, max_size: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        role: str,
+        password: str,
+        max_size: int,
+        *,
+        behind_pooler: bool = False,
+    ) -> None:
         self.role = role
+        # A transaction-mode pooler gives each transaction another session, where a statement
+        # prepared before is unknown.
+        prepare_threshold = None if behind_pooler else 2
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             make_conninfo(url, user=role, password=password, application_name="tenantry"),
             connection_class=AsyncConnection[DictRow],
             # Autocommit: BEGIN and COMMIT are written out by `isolation.transaction`.
-            kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": 2},
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "prepare_threshold": prepare_threshold,
+            },
             min_size=0,
             max_size=max_size,
             timeout=10.0,
@@ -62,14 +78,17 @@ class RolePool:
             StoreUnavailable: PostgreSQL cannot be reached, or all connections stay busy.
         """
         try:
-            async with self._pool.connection() as connection:
-                try:
-                    yield connection
-                except BaseException as error:
-                    idle = connection.info.transaction_status == TransactionStatus.IDLE
-                    if not (isinstance(error, TenantryError) and idle):
-                        await connection.close()
-                    raise
+            connection = await self._pool.getconn()
+            try:
+                yield connection
+            except BaseException as error:
+                idle = connection.info.transaction_status == TransactionStatus.IDLE
+                if not (isinstance(error, TenantryError) and idle):
+                    await connection.close()
+                raise
+            finally:
+                # A cancellation that falls into the return would lose the place in the pool.
+                await asyncio.shield(self._pool.putconn(connection))
         except _UNREACHABLE as error:
             raise StoreUnavailable from error
 
