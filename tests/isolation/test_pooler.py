@@ -156,6 +156,29 @@ async def test_context_dies_with_its_transaction(arena: Arena, pooler: str) -> N
 
 
 @pytest.mark.req("DB-4")
+async def test_context_and_role_are_the_transactions_own(arena: Arena, pooler: str) -> None:
+    """Not the session's, which the reset at the end would merely tidy up."""
+    query = (
+        b"SELECT coalesce(current_setting('tenantry.context', true), '') AS token,"
+        b" current_user::text AS acting"
+    )
+
+    found: list[object] = []
+
+    async def look(db: Database, ending: bytes) -> None:
+        async with db.tenant(arena.acme.ctx) as tx:
+            await tx.execute(ending)
+            found.append(await tx.row(query))
+
+    async with door(arena, pooler) as pooled, arena.pool() as pool:
+        for db in (pooled, arena.door(pool)):
+            for ending in (b"COMMIT", b"ROLLBACK"):
+                with pytest.raises(TenantryError):
+                    await look(db, ending)
+    assert found == [{"token": "", "acting": "tenantry_app"}] * 4
+
+
+@pytest.mark.req("DB-4")
 async def test_rolled_back_transaction_leaves_nothing_either(arena: Arena, pooler: str) -> None:
     async with door(arena, pooler) as db:
         for error in (NotFound(), TenantryError()):
