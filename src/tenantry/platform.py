@@ -203,7 +203,13 @@ class _Doors:
     async def open(cls, stack: AsyncExitStack, settings: Settings, store: Store) -> "_Doors":
         secrets = store.secrets
         app, auth, audit, operator = (
-            RolePool(store.url, f"tenantry_{role}", password, size)
+            RolePool(
+                store.url,
+                f"tenantry_{role}",
+                password,
+                size,
+                behind_pooler=settings.database_pooler == "transaction",
+            )
             for role, password, size in (
                 ("app", secrets.app_password, settings.pool_size),
                 ("auth", secrets.auth_password, 4),
