@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 RoleName = Literal["owner", "admin", "analyst", "viewer"]
 ExternalId = Annotated[str, Field(min_length=1, max_length=200)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 class Body(BaseModel):

@@ -1,5 +1,6 @@
 """Operators' resources: the directory of tenants, and member tokens for the SaaS's own backend."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
@@ -7,7 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
-from tenantry.api.bodies import TenantBody, TenantChangeBody, TokenBody
+from tenantry.api.bodies import NAME_PATTERN, TenantBody, TenantChangeBody, TokenBody
 from tenantry.api.credentials import operator, platform_of, record_operator, tenant
 from tenantry.api.problems import request_id_of
 from tenantry.core.errors import Forbidden, NotFound
@@ -41,6 +42,8 @@ async def named_tenant(platform: Platform, name_or_id: str) -> Tenant:
     known = parse_id(name_or_id)
     if known is not None:
         return await platform.tenants.get(known)
+    if not re.fullmatch(NAME_PATTERN, name_or_id):
+        raise NotFound  # it cannot be one: PostgreSQL need not hear of it
     return await platform.tenants.find(name_or_id)
 
 
