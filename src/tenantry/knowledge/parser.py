@@ -83,6 +83,7 @@ class DocumentParser:
         finally:
             if process.returncode is None:
                 process.kill()
+                await _drain(process)
                 await process.wait()
 
 
@@ -102,6 +103,14 @@ async def _read(process: asyncio.subprocess.Process) -> bytes:
         if len(output) > _MOST_OUTPUT:
             raise TooLarge("The document holds too much text; split it.")
     return bytes(output)
+
+
+async def _drain(process: asyncio.subprocess.Process) -> None:
+    # asyncio closes a pipe when its end is read, and calls a process ended when its pipes are
+    # closed: without this, `wait` would not return after too much was said.
+    assert process.stdout is not None  # noqa: S101  # it was asked for
+    while await process.stdout.read(_PIECE):
+        pass
 
 
 def _document(output: bytes, status: int) -> ParsedDocument:

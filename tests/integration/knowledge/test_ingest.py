@@ -14,7 +14,7 @@ from tenantry.core.errors import (
 )
 from tenantry.core.ids import new_id
 from tests.integration.knowledge.conftest import Knowledge
-from tests.integration.knowledge.files import docx, pdf
+from tests.unit.knowledge.files import docx, pdf
 
 MARKDOWN = "# Refunds\n\nRefunds take 21 days.\n\n## Late\n\nLate ones take 30 days.\n"
 

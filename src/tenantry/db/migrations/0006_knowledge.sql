@@ -42,6 +42,9 @@ CREATE TABLE tenantry.chunks (
 -- makes a row too wide leaves it, and that must be the content.
 ALTER TABLE tenantry.chunks ALTER COLUMN embedding SET STORAGE MAIN;
 ALTER TABLE tenantry.chunks ALTER COLUMN terms SET STORAGE MAIN;
+-- No samples of what tenants write: estimates would tell how frequent a word is with the others.
+ALTER TABLE tenantry.chunks ALTER COLUMN embedding SET STATISTICS 0;
+ALTER TABLE tenantry.chunks ALTER COLUMN terms SET STATISTICS 0;
 ALTER TABLE tenantry.chunks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.chunks FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON tenantry.chunks TO tenantry_tenant

@@ -57,7 +57,7 @@ def _as(content: bytes, encoding: str) -> str | None:
     try:
         # `decode` of a text encoding only: `codecs` also knows zip and hex.
         return content.decode(encoding)
-    except (UnicodeError, LookupError):
+    except (ValueError, LookupError):
         return None
 
 

@@ -1,8 +1,10 @@
-"""Files for the tests, made here: a PDF by hand, a Word document, broken ones."""
+"""Files for the tests, made here: PDFs by hand, Word documents, archives that lie."""
 
 import io
+import zipfile
 
 from docx import Document
+from pypdf import PdfReader, PdfWriter
 
 
 def pdf(*pages: str) -> bytes:
@@ -18,6 +20,11 @@ def pdf(*pages: str) -> bytes:
             b"<< /Font << /F1 " + font + b" >> >> /Contents %d 0 R >>" % (4 + 2 * number)
         )
         objects += [page, b"<< /Length %d >>\nstream\n" % len(content) + content + b"\nendstream"]
+    return written(objects)
+
+
+def written(objects: list[bytes]) -> bytes:
+    """The PDF of these objects, numbered from 1; the first is the catalogue."""
     out, offsets = bytearray(b"%PDF-1.4\n"), []
     for number, body in enumerate(objects, start=1):
         offsets.append(len(out))
@@ -32,6 +39,15 @@ def pdf(*pages: str) -> bytes:
     return bytes(out)
 
 
+def encrypted_pdf(text: str, user_password: str) -> bytes:
+    """A PDF that a password protects; an empty one protects it against printing only."""
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf(text))))
+    writer.encrypt(user_password, "the owner's", algorithm="RC4-128")
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    return buffer.getvalue()
+
+
 def docx(heading: str, text: str) -> bytes:
     """A Word document with one heading, one paragraph and a table."""
     document = Document()
@@ -41,4 +57,19 @@ def docx(heading: str, text: str) -> bytes:
     table.rows[0].cells[0].text, table.rows[0].cells[1].text = "left", "right"
     buffer = io.BytesIO()
     document.save(buffer)
+    return buffer.getvalue()
+
+
+def repacked(archive: bytes, changes: dict[str, bytes]) -> bytes:
+    """The archive with some entries replaced or added."""
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as old,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            if name not in changes:
+                new.writestr(name, old.read(name))
+        for name, content in changes.items():
+            new.writestr(name, content)
     return buffer.getvalue()
