@@ -1,6 +1,7 @@
 """`tenantry ingest | ask`: what a tenant puts in, and what it gets out."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def ingest(paths: tuple[Path, ...], connector: str | None, as_json: bool) -> Non
     connector_id = _connector(client, connector) if connector else ""
     done: list[dict[str, Any]] = []
     failed: list[str] = []
-    with click.progressbar(files, label="ingesting", file=_progress_stream()) as progress:
+    with click.progressbar(files, label="ingesting", file=sys.stderr) as progress:
         for file in progress:
             try:
                 done.append(_add(client, file, connector_id))
@@ -108,7 +109,3 @@ def _add(client: Client, file: Path, connector_id: str) -> dict[str, Any]:
         return {"file": str(file), "as": "table", "id": added["name"], "parts": added["rows"]}
     added = client.upload("/v1/documents", file, {})
     return {"file": str(file), "as": "document", "id": added["id"], "parts": added["chunk_count"]}
-
-
-def _progress_stream() -> Any:
-    return click.get_text_stream("stderr")

@@ -5,7 +5,6 @@ ever holds a connection.
 """
 
 import asyncio
-import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -57,8 +56,8 @@ class RolePool:
             max_size=max_size,
             timeout=10.0,
             max_idle=120.0,
-            reconnect_timeout=30.0,
-            check=_refuse_stale,
+            # Give a failed connection up soon: the next user then tries afresh.
+            reconnect_timeout=3.0,
             open=False,
         )
 
@@ -95,15 +94,3 @@ class RolePool:
     def stats(self) -> dict[str, int]:
         """Counters of the pool, for metrics and tests."""
         return self._pool.get_stats()
-
-
-async def _refuse_stale(connection: Connection) -> None:
-    """Discard an idle connection that its server has ended, without asking the server.
-
-    PostgreSQL says goodbye before it closes: an idle socket with something to read is no good.
-    That costs one system call, where a query would cost a round trip each time.
-    """
-    waiting = select.poll()
-    waiting.register(connection.fileno(), select.POLLIN)
-    if waiting.poll(0):
-        raise psycopg.OperationalError("the server ended this connection")
