@@ -43,7 +43,7 @@ class Deployment:
     def rows(self, query: str) -> list[dict[str, Any]]:
         """Rows of the ledger and the rest, past row-level security."""
         with psycopg.connect(self.store.admin_url, row_factory=psycopg.rows.dict_row) as admin:
-            return admin.execute(query).fetchall()  # type: ignore[arg-type]  # constants above
+            return admin.execute(query).fetchall()
 
     async def ask(self, server: ServerProcess, key: str, model: str) -> None:
         """Stream one answer; remember its conversation if it came to its end."""

@@ -84,7 +84,7 @@ async def test_a_client_that_asks_for_usage_gets_the_usage_event(
 async def test_the_output_bound_is_always_sent(
     modelled: Service, provider: ScriptedProvider, asked: int | None, sent: int
 ) -> None:
-    body = {"model": MODEL, "messages": HELLO}
+    body: dict[str, Any] = {"model": MODEL, "messages": HELLO}
     if asked:
         body["max_tokens"] = asked
     await modelled.acme.post("/v1/chat/completions", body)

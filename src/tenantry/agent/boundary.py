@@ -27,13 +27,13 @@ from tenantry.core.errors import (
     ProviderUnavailable,
 )
 from tenantry.core.events import AuditEvent, AuditSink, Json, Outcome
+from tenantry.core.storable import storable
 from tenantry.isolation.context import TenantContext
 from tenantry.metering.ledger import CallIntent, Ledger
 from tenantry.metering.usage import TokenUsage
 from tenantry.providers.base import ChatRequest, Chunk, Finished, ModelRoute
 from tenantry.sessions.session import Charge
 from tenantry.sessions.settling import to_its_end
-from tenantry.sessions.storable import storable
 
 _PROGRESS_S = 2.0
 _PROGRESS_TOKENS = 2000

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from tenantry.core.events import AuditEvent
 from tenantry.core.ids import PLATFORM
+from tenantry.core.storable import storable, storable_json
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.statements import RoleDatabase
@@ -59,18 +60,18 @@ class AuditLog:
             await statements.execute(
                 _SQL["append_audit"],
                 owner=event.tenant,
-                actor=event.actor,
+                actor=storable(event.actor),
                 action=event.action,
                 outcome=event.outcome,
                 layer=event.layer,
                 target_digest=self.digest(event.target) if event.target else "",
-                detail=Jsonb(dict(event.detail)),
+                detail=Jsonb(storable_json(event.detail)),
                 request_id=event.request_id,
             )
 
     def digest(self, target: str) -> str:
         """Keyed digest of a target: ids can be guessed, so a plain hash would reveal them."""
-        return hmac.new(self._key, target.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._key, target.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
     async def anchor(self) -> int:
         """Add to the chain of heads what moved since its last link; the newest link's number."""
@@ -85,9 +86,7 @@ class AuditLog:
         defects = tuple(Defect(r["tenant_id"], r["seq"], r["problem"]) for r in broken)
         return Verification(counts["events"], counts["chains"], defects)
 
-    async def platform_events(
-        self, before: int = NEWEST, limit: int = 100
-    ) -> list[dict[str, Any]]:
+    async def platform_events(self, before: int = NEWEST, limit: int = 100) -> list[dict[str, Any]]:
         """Events that belong to no tenant (operators, failed sign-ins), newest first."""
         async with self._door.autocommit() as statements:
             return await statements.rows(

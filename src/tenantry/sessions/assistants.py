@@ -16,10 +16,10 @@ from psycopg.types.json import Jsonb
 from tenantry.core.errors import Conflict, InvalidRequest, NotFound
 from tenantry.core.events import AuditEvent, AuditSink, Json
 from tenantry.core.ids import AssistantId, TenantId, new_id
+from tenantry.core.storable import is_storable
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database, Transaction
-from tenantry.sessions.storable import is_storable
 
 _SQL = load("tenantry.sessions")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)

@@ -15,11 +15,11 @@ from psycopg.types.json import Jsonb
 from tenantry.core.errors import NotFound
 from tenantry.core.events import AuditEvent, AuditSink, Json
 from tenantry.core.ids import AssistantId, ConversationId, TenantId, new_id
+from tenantry.core.storable import storable, storable_json
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database, Transaction
 from tenantry.sessions.assistants import find_assistant
-from tenantry.sessions.storable import storable, storable_json
 
 Status = Literal["complete", "cut", "failed"]
 ToolOutcome = Literal["ok", "error", "refused"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tenantry.core.events import AuditEvent
+from tenantry.core.events import AuditEvent, Json
 from tenantry.security.audit import tenant_events
 from tests.worlds import World
 
@@ -44,3 +44,16 @@ async def test_a_truncated_chain_contradicts_the_chain_of_heads(world: World) ->
         )
     problems = [d.problem for d in (await world.audit.verify()).defects]
     assert problems == ["event recorded by an anchor is gone or changed"]
+
+
+@pytest.mark.req("SEC-4")
+@pytest.mark.parametrize("text", ["tenant_id\x00", "\ud800", "\U000e0041", "x" * 100_000])
+async def test_what_an_attacker_writes_is_recorded_whatever_characters_it_has(
+    world: World, text: str
+) -> None:
+    detail: dict[str, Json] = {"arguments": [text], text: {"deep": text}}
+    event = AuditEvent(world.acme.tenant, "member:x", "t.refused", "refused", "tool", text, detail)
+    await world.audit.record(event)
+    (recorded,) = await world.audit_events(world.acme)
+    assert recorded["target_digest"]
+    assert (await world.audit.verify()).defects == ()

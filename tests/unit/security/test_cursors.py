@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenantry.security.cursors import START, Cursors
 from tenantry.core.errors import InvalidRequest
+from tenantry.security.cursors import START, Cursors
 
 CURSORS = Cursors(b"k" * 32)
 

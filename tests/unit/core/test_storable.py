@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenantry.sessions.storable import is_storable, storable, storable_json
+from tenantry.core.storable import is_storable, storable, storable_json
 
 ANY_TEXT = st.text(st.characters(), max_size=50)
 ANY_JSON = st.recursive(
