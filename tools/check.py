@@ -1,4 +1,7 @@
-"""Every check but the tests, each a named step with its time and how to mend it. Standard library."""
+"""Every check but the tests, each a named step with its time and how to mend it.
+
+`python tools/check.py [STEP …]` runs the named steps only. Standard library.
+"""
 
 import subprocess
 import sys
@@ -20,8 +23,12 @@ GATES = (
     "tests_ratio=1.2",
 )
 STEPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("format", ("ruff", "format", "--check", *PYTHON_FILES), "ruff format src tests bench tools"),
-    ("lint", ("ruff", "check", *PYTHON_FILES), "ruff check --fix, or mend by hand"),
+    (
+        "format",
+        ("ruff", "format", "--check", *PYTHON_FILES),
+        ".venv/bin/ruff format src tests bench tools",
+    ),
+    ("lint", ("ruff", "check", *PYTHON_FILES), ".venv/bin/ruff check --fix, or mend by hand"),
     ("types", ("mypy",), "mend by hand; a suppression needs its code and a reason"),
     ("layers", ("lint-imports",), "import downwards only: see ARCHITECTURE.md"),
     (
@@ -39,31 +46,43 @@ STEPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "requirements",
         ("python", "tools/requirements_table.py", "--check"),
-        "run it without --check",
+        ".venv/bin/python tools/requirements_table.py",
     ),
-    ("openapi", ("python", "tools/openapi.py", "--check"), "run it without --check"),
+    (
+        "openapi",
+        ("python", "tools/openapi.py", "--check"),
+        ".venv/bin/python tools/openapi.py",
+    ),
 )
 
 
-def main() -> int:
-    """Run every step; 1 if any failed."""
-    failed = []
-    for name, command, mend in STEPS:
-        started = time.monotonic()
-        done = subprocess.run(  # noqa: S603  # our own tools, no shell
-            [str(BIN / command[0]), *command[1:]],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        took = time.monotonic() - started
-        print(f"{'ok  ' if done.returncode == 0 else 'FAIL'} {name:<13}{took:6.1f} s", flush=True)
-        if done.returncode != 0:
-            failed.append(name)
-            print(f"{done.stdout}{done.stderr}\n  to mend: {mend}\n", flush=True)
+def main(chosen: list[str]) -> int:
+    """Run every step, or the chosen ones; 1 if any failed, 2 if there is no such step."""
+    known = [name for name, _, _ in STEPS]
+    if unknown := [name for name in chosen if name not in known]:
+        print(f"no such step: {', '.join(unknown)}; known: {', '.join(known)}", file=sys.stderr)
+        return 2
+    wanted = [step for step in STEPS if not chosen or step[0] in chosen]
+    failed = [step for step in wanted if not _passes(*step)]
+    print(f"{len(wanted) - len(failed)} of {len(wanted)} checks passed")
     return 1 if failed else 0
 
 
+def _passes(name: str, command: tuple[str, ...], mend: str) -> bool:
+    started = time.monotonic()
+    done = subprocess.run(  # noqa: S603  # our own tools, no shell
+        [str(BIN / command[0]), *command[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    took = time.monotonic() - started
+    print(f"{'ok  ' if done.returncode == 0 else 'FAIL'} {name:<13}{took:6.1f} s", flush=True)
+    if done.returncode != 0:
+        print(f"{done.stdout}{done.stderr}\n  to mend: {mend}\n", flush=True)
+    return done.returncode == 0
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
