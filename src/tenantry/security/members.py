@@ -1,5 +1,6 @@
 """Members of a tenant and their API keys (SEC-6)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -154,7 +155,7 @@ class Members:
         async with self._db.tenant(ctx) as tx:
             member = await _member(tx, wanted.member)
             _require_standing(ctx, member["role"])
-            scopes = scopes_for_key(member["role"], wanted.scopes)
+            scopes = _within(ctx, scopes_for_key(member["role"], wanted.scopes), wanted.scopes)
             await tx.execute(
                 _SQL["create_key"],
                 key_id=key_id,
@@ -195,6 +196,7 @@ class Members:
         Raises:
             NotFound: no such key in this tenant.
             InvalidRequest: the overlap is out of range, or the key has already ended.
+            Forbidden: the key has a scope that the one who asks lacks.
         """
         if not timedelta(0) <= overlap <= _LONGEST_OVERLAP:
             raise InvalidRequest("The overlap must be between 0 and 7 days.")
@@ -206,6 +208,7 @@ class Members:
                 old[end] is not None and old[end] <= now for end in ("revoked_at", "expires_at")
             ):
                 raise InvalidRequest("This key has already ended.")
+            scopes = _within(ctx, frozenset(old["scopes"]), old["scopes"])
             await tx.execute(
                 _SQL["create_key"],
                 key_id=new_key_id,
@@ -213,12 +216,12 @@ class Members:
                 public_id=key.public_id,
                 digest=key.digest(self._pepper),
                 name=old["name"],
-                scopes=old["scopes"],
+                scopes=sorted(scopes),
                 expires_at=old["expires_at"],
             )
             await tx.execute(_SQL["revoke_key"], key_id=key_id, at=now + overlap)
         await self._record(ctx, "key.rotated", str(key_id), {"successor": str(new_key_id)})
-        return NewKey(new_key_id, key, frozenset(old["scopes"]), old["expires_at"])
+        return NewKey(new_key_id, key, scopes, old["expires_at"])
 
     async def _manageable_key(self, tx: Transaction, ctx: TenantContext, key_id: UUID) -> Row:
         key = await tx.row(_SQL["get_key"], key_id=key_id)
@@ -255,3 +258,19 @@ def _require_standing(ctx: TenantContext, role: str) -> None:
         return
     if role == "owner" or not ROLE_SCOPES[role] <= ROLE_SCOPES[ctx.actor.role]:
         raise Forbidden("This needs a role at least as high as the one concerned.")
+
+
+def _within(
+    ctx: TenantContext, scopes: frozenset[str], named: Sequence[str] | None
+) -> frozenset[str]:
+    """A narrowed key makes no wider one: what is named must be held, what is not is narrowed.
+
+    Raises:
+        Forbidden: a scope was named that the one who asks lacks.
+    """
+    if ctx.actor.kind == "operator":
+        return scopes
+    if named is not None and not scopes <= ctx.scopes:
+        beyond = ", ".join(sorted(scopes - ctx.scopes))
+        raise Forbidden(f"Your own credential lacks what this key would have: {beyond}.")
+    return scopes & ctx.scopes

@@ -133,6 +133,19 @@ async def test_nobody_raises_themselves_or_others_above_their_own_role(world: Wo
 
 
 @pytest.mark.req("SEC-6")
+async def test_a_narrowed_key_makes_no_wider_one(world: World) -> None:
+    members = _members(world)
+    wide = await _key(world)
+    narrow = world.context(world.acme, "owner", frozenset({"keys:write"}), member=world.acme.member)
+    made = await members.create_key(narrow, KeyRequest("x", world.acme.member))
+    assert made.scopes == {"keys:write"}
+    with pytest.raises(Forbidden):
+        await members.create_key(narrow, KeyRequest("x", world.acme.member, ("chat",)))
+    with pytest.raises(Forbidden):
+        await members.rotate_key(narrow, wide.key_id, timedelta(0))
+
+
+@pytest.mark.req("SEC-6")
 async def test_the_last_active_owner_cannot_be_removed(world: World) -> None:
     members = _members(world)
     for change in (MemberChange(role="viewer"), MemberChange(status="disabled")):
