@@ -1,5 +1,6 @@
 """`tenantry …`: finds the command; its module is imported only when the command is used."""
 
+import logging
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -61,6 +62,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error of ours is one line on standard error, exit status 1."""
+    # Every exit closes the lease's connection on purpose; the pool would warn of it each time.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     try:
         cli(prog_name="tenantry")
     except TenantryError as error:
