@@ -41,9 +41,10 @@ def store(world: World, tenant: object, connector: str, size: int) -> None:
         connection.execute(
             "WITH c AS (INSERT INTO tenantry.connectors (tenant_id, connector_id, name, kind)"
             " VALUES (%(t)s, gen_random_uuid(), %(c)s, 'files') RETURNING connector_id)"
-            " INSERT INTO tenantry.data_files (tenant_id, connector_id, table_name, sha256, stored_sha256,"
-            " size_bytes, row_count, columns, created_by)"
-            " SELECT %(t)s, connector_id, 'x', sha256('x'), sha256('x'), %(s)s, 9, '[]', gen_random_uuid()"
+            " INSERT INTO tenantry.data_files (tenant_id, connector_id, table_name, sha256,"
+            " stored_sha256, size_bytes, row_count, columns, created_by)"
+            " SELECT %(t)s, connector_id, 'x', sha256('x'), sha256('x'), %(s)s, 9, '[]',"
+            " gen_random_uuid()"
             " FROM c",
             {"t": tenant, "c": connector, "s": size},
         )
