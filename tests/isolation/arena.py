@@ -184,6 +184,8 @@ def known(arena: Arena) -> dict[str, object]:
     return {
         "globex": arena.globex.tenant,
         "acme": arena.acme.tenant,
+        "globex_hex": arena.globex.tenant.hex,
+        "acme_hex": arena.acme.tenant.hex,
         "victim": arena.globex.row_id,
         "own": arena.acme.row_id,
         "fresh": new_id(),

@@ -46,25 +46,25 @@ CONTEXT = {
     ],
     "other-isolation": ["SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", LOOK],
     "read-the-token": [
-        "SELECT replace(current_setting('tenantry.context'), %(acme)s::text, %(globex)s::text)",
+        "SELECT replace(current_setting('tenantry.context'), %(acme_hex)s, %(globex_hex)s)",
         "SELECT set_config('tenantry.context',"
-        " replace(current_setting('tenantry.context'), %(acme)s::text, %(globex)s::text), true)",
+        " replace(current_setting('tenantry.context'), %(acme_hex)s, %(globex_hex)s), true)",
         LOOK,
     ],
     "forge-in-the-same-statement": [
         "SELECT m.content FROM (SELECT set_config('tenantry.context',"
-        " replace(current_setting('tenantry.context'), %(acme)s::text, %(globex)s::text), true)"
+        " replace(current_setting('tenantry.context'), %(acme_hex)s, %(globex_hex)s), true)"
         " AS done) AS s, LATERAL (SELECT m.content, s.done FROM tenantry.messages AS m) AS m",
     ],
     "forge-between-two-scans": [
         "WITH own AS MATERIALIZED (SELECT content FROM tenantry.messages),"
         " forge AS MATERIALIZED (SELECT set_config('tenantry.context',"
-        " replace(current_setting('tenantry.context'), %(acme)s::text, %(globex)s::text), true)"
+        " replace(current_setting('tenantry.context'), %(acme_hex)s, %(globex_hex)s), true)"
         " FROM own) SELECT d.title FROM forge, tenantry.documents AS d",
     ],
     "forge-on-the-second-row": [
         "SELECT x.n, m.content FROM (SELECT n, CASE WHEN n = 2 THEN set_config('tenantry.context',"
-        " replace(current_setting('tenantry.context'), %(acme)s::text, %(globex)s::text), true)"
+        " replace(current_setting('tenantry.context'), %(acme_hex)s, %(globex_hex)s), true)"
         " END AS f, CASE WHEN n = 1 THEN %(fresh)s::uuid ELSE %(victim)s::uuid END AS id"
         " FROM generate_series(1, 3) AS n OFFSET 0) AS x"
         " LEFT JOIN LATERAL (SELECT content FROM tenantry.messages AS m"
@@ -72,17 +72,29 @@ CONTEXT = {
     ],
     "forge-in-the-where-clause": [
         "SELECT content FROM tenantry.messages WHERE set_config('tenantry.context',"
-        " replace(current_setting('tenantry.context'), %(acme)s::text, %(globex)s::text), true)"
+        " replace(current_setting('tenantry.context'), %(acme_hex)s, %(globex_hex)s), true)"
         " IS NOT NULL OR true",
         FOREIGN,
     ],
     "restore-a-forgery-by-savepoint": [
         "SAVEPOINT a",
         "SELECT set_config('tenantry.context', replace(current_setting('tenantry.context'),"
-        " %(acme)s::text, %(globex)s::text), true)",
+        " %(acme_hex)s, %(globex_hex)s), true)",
         "SAVEPOINT b", "ROLLBACK TO SAVEPOINT b", LOOK, "ROLLBACK TO SAVEPOINT a", LOOK,
     ],
-    "call-the-verifier": ["SELECT tenantry.current_tenant()", "SELECT tenantry.current_tenant"],
+    "call-the-verifier": [
+        "SELECT tenantry.current_tenant()", "SELECT tenantry.verified_tenant()",
+        "SELECT (tenantry.current_tenant()).*",
+    ],
+    "note-a-forged-token-as-genuine": [
+        LOOK, "SET LOCAL backtrace_functions = 'k1'", "SET backtrace_functions = 'k1'",
+        "RESET backtrace_functions", LOOK,
+        "ALTER ROLE CURRENT_USER SET backtrace_functions = 'k1'",
+        "SELECT set_config('backtrace_functions', replace(current_setting('tenantry.context'),"
+        " %(acme_hex)s, %(globex_hex)s), true), set_config('tenantry.context',"
+        " replace(current_setting('tenantry.context'), %(acme_hex)s, %(globex_hex)s), true)",
+        LOOK,
+    ],
     "parallel-workers": [
         "SET LOCAL debug_parallel_query = on", "SET LOCAL parallel_setup_cost = 0", LOOK,
     ],

@@ -56,8 +56,10 @@ async def test_context_travels_with_begin_before_anything_else(world: World) -> 
         async with door.tenant(world.acme):
             assert wire.flights == 1
             assert wire.sent.startswith(b"Q")  # one simple query
-            assert wire.sent[5:].startswith(b"BEGIN; SET LOCAL ROLE tenantry_tenant; SELECT ")
-            assert str(world.acme.tenant).encode() in wire.sent
+            assert wire.sent[5:].startswith(
+                b"BEGIN; SET LOCAL ROLE tenantry_tenant; SET LOCAL tenantry.context = 'k1"
+                + world.acme.tenant.hex.encode()
+            )
         assert wire.flights == 2
 
 

@@ -26,7 +26,8 @@ _STATE = b"""
 SELECT current_user::text AS acting, session_user::text AS signed_in,
        current_setting('my.loot', true) AS loot,
        ARRAY(SELECT name || '=' || setting FROM pg_settings WHERE source = 'session'
-                AND name NOT LIKE 'tenantry.%%' AND name <> 'role' ORDER BY name) AS settings,
+                AND name NOT LIKE 'tenantry.%%' AND name NOT IN ('role', 'backtrace_functions')
+              ORDER BY name) AS settings,
        (SELECT count(*) FROM pg_locks
          WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS locks,
        (SELECT count(*) FROM pg_cursors WHERE name = 'loot') AS cursors,
@@ -128,12 +129,17 @@ async def test_attack_reaches_nothing(arena: Arena, case: str, go_on: bool) -> N
 @pytest.mark.req("DB-4")
 @pytest.mark.parametrize("scope", ["true", "false"], ids=["local", "session"])
 @pytest.mark.parametrize("forgery", tokens.NAMES)
-async def test_forged_context_is_an_error(arena: Arena, forgery: str, scope: str) -> None:
+@pytest.mark.parametrize("is_verified", [False, True], ids=["at-once", "after-own-was-verified"])
+async def test_forged_context_is_an_error(
+    arena: Arena, forgery: str, scope: str, is_verified: bool
+) -> None:
     seen: list[Attacker] = []
 
     async def forge(door: Database) -> None:
         async with door.tenant(arena.acme.ctx) as tx:
             seen.append(Attacker(tx, {}))
+            if is_verified:
+                assert len(await tx.rows(b"SELECT content FROM tenantry.messages")) == 1
             pid = await tx.value(b"SELECT pg_backend_pid()")
             made = tokens.forgeries(
                 arena.cluster.signer, arena.globex.tenant, arena.acme.tenant, pid
@@ -147,6 +153,54 @@ async def test_forged_context_is_an_error(arena: Arena, forgery: str, scope: str
             await forge(arena.door(pool))
         assert leaks(arena, seen[0]) == []
         assert (await use(arena, pool))[1] == _CLEAN
+
+
+@pytest.mark.req("DB-4")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT set_config('backtrace_functions', %(token)s, true)",
+        "SELECT set_config('backtrace_functions', %(token)s, false)",
+        "SELECT set_config('tenantry.context', %(token)s, true),"
+        " set_config('backtrace_functions', %(token)s, true)",
+        "UPDATE pg_settings SET setting = %(token)s WHERE name = 'backtrace_functions'",
+    ],
+)
+async def test_note_that_a_token_is_genuine_cannot_be_made_by_tenants(
+    arena: Arena, statement: str
+) -> None:
+    """With it, a forged token would be believed without a look at its signature."""
+
+    async def note(door: Database) -> None:
+        async with door.tenant(arena.acme.ctx) as tx:
+            pid = await tx.value(b"SELECT pg_backend_pid()")
+            token = tokens.body(arena.globex.tenant, pid) + "0" * 64
+            try:
+                await tx.rows(statement.encode(), token=token)
+            except psycopg.errors.InsufficientPrivilege:
+                refused.append(statement)
+                raise
+
+    refused: list[str] = []
+    async with arena.pool() as pool:
+        with pytest.raises(TenantryError):
+            await note(arena.door(pool))
+    assert refused
+
+
+@pytest.mark.req("DB-4")
+@pytest.mark.parametrize("ending", ["COMMIT", "ROLLBACK", "ROLLBACK TO SAVEPOINT a"])
+def test_note_that_a_token_is_genuine_ends_as_the_context_does(arena: Arena, ending: str) -> None:
+    show, look = b"SHOW backtrace_functions", b"SELECT content FROM tenantry.messages"
+    with as_acme(arena) as acme:
+        acme.execute("BEGIN")
+        acme.execute("SAVEPOINT a")
+        assert acme.execute(show).fetchone() == ("",)
+        assert len(acme.execute(look).fetchall()) == 1
+        assert acme.execute(show).fetchone() == acme.execute("SHOW tenantry.context").fetchone()
+        acme.execute(ending.encode())
+        assert acme.execute(show).fetchone() == ("",)
+        acme.execute("ROLLBACK")
 
 
 @pytest.mark.req("DB-3")

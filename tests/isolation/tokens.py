@@ -20,7 +20,7 @@ def body(
     tenant: UUID, pid: int, *, key_id: str = "k1", life_s: int = 300, actor: UUID | None = None
 ) -> str:
     """The part of a token that is signed."""
-    return f"{key_id}{tenant}{actor or tenant}{int(time.time()) + life_s:010d}{pid}"
+    return f"{key_id}{tenant.hex}{(actor or tenant).hex}{int(time.time()) + life_s:010d}{pid}"
 
 
 def forgeries(signer: ContextSigner, victim: UUID, own: UUID, pid: int) -> dict[str, str]:
@@ -33,7 +33,7 @@ def forgeries(signer: ContextSigner, victim: UUID, own: UUID, pid: int) -> dict[
         "no-mac": fresh,
         "zero-mac": fresh + "0" * 64,
         "own-mac": fresh + genuine_own[-64:],
-        "own-token-with-tenant-replaced": genuine_own.replace(str(own), str(victim)),
+        "own-token-with-tenant-replaced": genuine_own.replace(own.hex, victim.hex),
         "signed-with-another-key": sign(other_key, fresh),
         "plain-sha256-instead-of-hmac": fresh + sha256(fresh.encode()).hexdigest(),
         "expired": sign(signer, body(victim, pid, life_s=-1)),

@@ -69,8 +69,9 @@ $limits$;
 ALTER DEFAULT PRIVILEGES FOR ROLE tenantry_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
 -- All tenants share the role tenantry_app, and PostgreSQL lets a role see the statements of its
--- own other sessions, end them, and share large objects with them. Only a superuser can withdraw
--- that; where the administrator is none, `isolation.policies.shared_surfaces` tells what is left.
+-- own other sessions, end them, share large objects with them, and hold locks for as long as a
+-- pooled session lives. Only a superuser can withdraw that; where the administrator is none,
+-- `isolation.policies.shared_surfaces` tells what is left.
 DO $shared$
 DECLARE
     routine regprocedure;
@@ -78,16 +79,22 @@ BEGIN
     IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
         RETURN;
     END IF;
+    -- Lets a context be verified once a transaction instead of once a statement; see 0001_context.
+    GRANT SET ON PARAMETER backtrace_functions TO tenantry_owner;
     FOR routine IN
         SELECT p.oid FROM pg_catalog.pg_proc AS p
          WHERE p.pronamespace = 'pg_catalog'::regnamespace
            AND (p.proname IN ('pg_stat_get_activity', 'pg_cancel_backend', 'pg_terminate_backend',
                               'lo_creat', 'lo_create', 'lo_from_bytea', 'lo_open', 'lo_get',
                               'lo_put', 'lo_unlink')
-                OR p.proname LIKE 'pg\_stat\_get\_backend\_%')
+                OR p.proname LIKE 'pg\_stat\_get\_backend\_%'
+                -- Locks of a session; those of a transaction (…_xact_…) end with it.
+                OR p.proname ~ '^pg_(try_)?advisory_lock')
     LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', routine);
-        IF routine::text !~ '^lo_' THEN
+        IF routine::text ~ 'advisory' THEN -- a process's lease on the calls it opened
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO tenantry_operator', routine);
+        ELSIF routine::text !~ '^lo_' THEN
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO pg_monitor, pg_signal_backend', routine);
         END IF;
     END LOOP;

@@ -105,7 +105,7 @@ PLATFORM_TABLES: Mapping[str, str] = MappingProxyType(
 
 DEFINERS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "tenantry.current_tenant": frozenset({TENANT_ROLE}),
+        "tenantry.verified_tenant": frozenset({TENANT_ROLE}),
         "tenantry.append_audit": frozenset({"tenantry_audit"}),
         "tenantry.anchor_audit": frozenset({"tenantry_audit"}),
         "tenantry.verify_audit": frozenset({"tenantry_audit"}),

@@ -141,7 +141,7 @@ SELECT p.oid::regprocedure::text AS routine
    AND (p.proname IN ('pg_stat_get_activity', 'pg_cancel_backend', 'pg_terminate_backend',
                       'lo_creat', 'lo_create', 'lo_from_bytea', 'lo_open', 'lo_get', 'lo_put',
                       'lo_unlink')
-        OR p.proname LIKE 'pg\_stat\_get\_backend\_%%')
+        OR p.proname LIKE 'pg\_stat\_get\_backend\_%%' OR p.proname ~ '^pg_(try_)?advisory_lock')
    AND has_function_privilege('tenantry_tenant', p.oid, 'EXECUTE')
  ORDER BY 1;
 
@@ -167,7 +167,7 @@ SELECT r.rolname::text AS name, r.rolsuper AS is_superuser,
        ARRAY(SELECT v.setting FROM pg_db_role_setting AS s CROSS JOIN unnest(s.setconfig) AS v (setting)
               WHERE s.setrole = r.oid AND s.setdatabase IN (0, d.oid) ORDER BY 1) AS settings,
        ARRAY(SELECT a.parname FROM pg_parameter_acl AS a CROSS JOIN LATERAL aclexplode(a.paracl) AS x
-              WHERE x.grantee = r.oid ORDER BY 1) AS parameters
+              WHERE x.grantee IN (0, r.oid) ORDER BY 1) AS parameters
   FROM pg_roles AS r, pg_database AS d
  WHERE r.rolname = %(role)s AND d.datname = current_database();
 

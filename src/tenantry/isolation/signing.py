@@ -24,14 +24,15 @@ class ContextSigner:
         return self._key_id
 
     def token(self, ctx: TenantContext, backend_pid: int, expires_at: int) -> str:
-        """The signed context of one transaction.
+        """The signed context of one transaction: letters and digits only.
 
         Args:
             ctx: a verified context.
             backend_pid: process id of the PostgreSQL backend that may use it.
             expires_at: seconds since 1970 after which the database refuses it.
         """
-        body = f"{self._key_id}{ctx.tenant}{ctx.actor.id}{expires_at:010d}{backend_pid}"
+        tenant, actor = ctx.tenant.hex, ctx.actor.id.hex
+        body = f"{self._key_id}{tenant}{actor}{expires_at:010d}{backend_pid}"
         return body + hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
 
     def blocks(self) -> tuple[bytes, bytes]:

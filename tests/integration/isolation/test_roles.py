@@ -14,7 +14,7 @@ from tenantry.core.errors import StartupRefused
 from tenantry.db.migrate import SigningKey, migrate
 from tenantry.isolation.roles import check_role, describe_role, refuse_unsafe_role
 from tests.isolation.conftest import statements_as
-from tests.worlds import Cluster
+from tests.worlds import Cluster, World
 
 OFFENCES = {
     "superuser": (
@@ -125,6 +125,16 @@ OFFENCES = {
         "REVOKE SET ON PARAMETER session_replication_role FROM tenantry_app",
         "may set the parameter session_replication_role",
     ),
+    "notes-forged-contexts-as-genuine": (
+        "GRANT SET ON PARAMETER backtrace_functions TO tenantry_tenant",
+        "REVOKE SET ON PARAMETER backtrace_functions FROM tenantry_tenant",
+        "tenantry_tenant may set the parameter backtrace_functions",
+    ),
+    "everybody-notes-forged-contexts-as-genuine": (
+        "GRANT SET ON PARAMETER backtrace_functions TO PUBLIC",
+        "REVOKE SET ON PARAMETER backtrace_functions FROM PUBLIC",
+        "tenantry_app may set the parameter backtrace_functions",
+    ),
     "its-own-defaults-changed": (
         "ALTER ROLE tenantry_app SET default_transaction_read_only = on",
         "ALTER ROLE tenantry_app RESET default_transaction_read_only",
@@ -231,3 +241,24 @@ async def test_migrating_again_repairs_what_a_session_changed_about_its_own_role
     async with statements_as(own_cluster, database, "app") as statements:
         assert await check_role(statements, "tenantry_app") == []
         assert await statements.value(b"SHOW statement_timeout") == "30s"
+
+
+@pytest.mark.req("DB-4")
+async def test_without_the_right_to_note_it_every_statement_verifies_the_context(
+    own_cluster: Cluster,
+) -> None:
+    """As on a managed PostgreSQL whose administrator is no superuser."""
+    look = b"SELECT external_id FROM tenantry.members"
+    revoke = "REVOKE SET ON PARAMETER backtrace_functions FROM tenantry_owner"
+    async with World.create(own_cluster, Path(tempfile.gettempdir())) as world:
+        async with world.db.tenant(world.acme) as tx:
+            assert len(await tx.rows(look)) == 1
+            assert len(await tx.value(b"SELECT current_setting('backtrace_functions')")) > 140
+        _admin(own_cluster, world.database, revoke)
+        try:
+            async with world.db.tenant(world.acme) as tx:
+                for _ in range(3):
+                    assert len(await tx.rows(look)) == 1
+                assert await tx.value(b"SELECT current_setting('backtrace_functions')") == ""
+        finally:
+            _migrate(own_cluster, world.database)
