@@ -18,6 +18,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -26,9 +28,14 @@ from types import TracebackType
 from typing import IO
 
 from tenantry.core.errors import StartupRefused
+from tenantry.db.guardian import is_postmaster_of, named_by_pid_file
 from tenantry.db.secrets import Secrets
 
 _START_TIMEOUT_S = 60
+_ATTEMPTS = 10
+_PAUSE_S = 0.5
+_NO_PID = 2**30  # above the highest process id of any system
+_Done = subprocess.CompletedProcess[str]
 _OPTIONS = (
     "-c listen_addresses='' -c shared_buffers=128MB -c max_connections=120 "
     "-c password_encryption=scram-sha-256 -c log_min_messages=fatal -c unix_socket_permissions=0700"
@@ -102,7 +109,11 @@ class EmbeddedPostgres:
             fcntl.flock(starting, fcntl.LOCK_EX)
             self._lock = (self._dir / "users.lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_SH)  # waits while a guardian is stopping the server
-            self._start()
+            try:
+                self._start()
+            except BaseException:
+                self.__exit__(None, None, None)
+                raise
         return self
 
     def __exit__(
@@ -120,22 +131,37 @@ class EmbeddedPostgres:
         binaries = self._binaries()
         if not (cluster / "PG_VERSION").exists():
             self._initialise(cluster, binaries)
-        if self._run(binaries / "pg_ctl", "-D", cluster, "status").returncode == 0:
+        if is_postmaster_of(cluster):
+            # Whoever started it may have died before it was ready.
+            self._until(lambda: self._run(binaries / "pg_isready", "-h", self._socket_dir))
             return
+        _disown_pid_file(cluster)
         self._socket_dir.mkdir(mode=0o700, exist_ok=True)
         if self._socket_dir.is_symlink() or self._socket_dir.stat().st_uid not in self._owners():
             raise StartupRefused(f"{self._socket_dir} belongs to somebody else.")
         self._account.own(self._socket_dir)
         log = cluster / "server.log"
         options = f"{self._options} -k {self._socket_dir}"
-        started = self._run(
-            binaries / "pg_ctl", "-D", cluster, "-w", "-t", str(_START_TIMEOUT_S), "-l", log,
-            "-o", options, "start",
+        # Tried again for a while: children of a killed server need a moment to notice and end.
+        started = self._until(
+            lambda: self._run(
+                binaries / "pg_ctl", "-D", cluster, "-w", "-t", str(_START_TIMEOUT_S), "-l", log,
+                "-o", options, "start",
+            )
         )  # fmt: skip
         if started.returncode != 0:
             tail = log.read_text(errors="replace")[-1500:] if log.exists() else started.stderr
             raise StartupRefused(f"The embedded PostgreSQL did not start:\n{tail}")
         self._spawn_guardian(cluster, binaries)
+
+    def _until(self, attempt: Callable[[], _Done]) -> _Done:
+        """The first success, or the last of a few failures."""
+        for _ in range(_ATTEMPTS - 1):
+            done = attempt()
+            if done.returncode == 0:
+                return done
+            time.sleep(_PAUSE_S)
+        return attempt()
 
     def _owners(self) -> set[int]:
         return {os.geteuid()} | ({self._account.uid} if self._account.uid is not None else set())
@@ -182,7 +208,7 @@ class EmbeddedPostgres:
             raise StartupRefused(f"The embedded PostgreSQL could not be initialised: {done.stderr}")
         draft.rename(cluster)
 
-    def _run(self, program: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def _run(self, program: Path, *arguments: str | Path) -> _Done:
         # Output goes to files: the server inherits pipes from pg_ctl, and reading them would hang.
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             done = subprocess.run(  # noqa: S603  # our own binaries, no shell
@@ -208,3 +234,14 @@ class EmbeddedPostgres:
         silence = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
         # Not a child to wait for: it outlives us by design.
         os.posix_spawn(sys.executable, arguments, os.environ, file_actions=silence, setsid=True)
+
+
+def _disown_pid_file(cluster: Path) -> None:
+    """Let the pid file name no process, so that PostgreSQL does not take a stranger for its own.
+
+    The rest of the file stays: from it PostgreSQL finds children that still use its memory.
+    """
+    if named_by_pid_file(cluster):
+        path = cluster / "postmaster.pid"
+        rest = path.read_text(encoding="utf-8").partition("\n")[2]
+        path.write_text(f"{_NO_PID}\n{rest}", encoding="utf-8")
