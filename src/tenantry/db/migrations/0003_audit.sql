@@ -106,9 +106,14 @@ BEGIN
     SELECT * INTO last FROM tenantry_private.audit_anchors ORDER BY anchor DESC LIMIT 1;
     SELECT jsonb_object_agg(h.tenant_id, jsonb_build_array(h.seq, encode(h.hash, 'hex'))) INTO moved
       FROM tenantry.audit_heads AS h
+     -- An event takes its time before it commits, so it may be older than an anchor that could not
+     -- see it: look back further than an append can last, and leave out what is anchored already.
      WHERE EXISTS (SELECT FROM tenantry.audit_events AS e
                     WHERE e.tenant_id = h.tenant_id AND e.seq = h.seq
-                      AND e.at > coalesce(last.at, '-infinity'));
+                      AND e.at > coalesce(last.at, '-infinity') - interval '2 minutes')
+       AND NOT EXISTS (SELECT FROM tenantry_private.audit_anchors AS a
+                        WHERE a.anchor > last.anchor - 1000 AND a.at > last.at - interval '4 minutes'
+                          AND (a.heads -> h.tenant_id::text ->> 0)::bigint = h.seq);
     IF moved IS NULL THEN
         RETURN coalesce(last.anchor, 0);
     END IF;
