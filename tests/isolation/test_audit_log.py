@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tenantry.core.errors import BoundaryCrossed
+from tenantry.core.errors import BoundaryCrossed, TenantryError
 from tenantry.core.events import AuditEvent
 from tests.isolation.conftest import statements_as
 from tests.worlds import World
@@ -36,6 +36,7 @@ BEGIN
     UPDATE tenantry.audit_heads SET seq = n, hash = link WHERE tenant_id = of;
 END $$
 """
+_NO_ANCHORS = "DELETE FROM tenantry_private.audit_anchors;"
 _EDITS = {
     column: f"UPDATE tenantry.audit_events SET {column} = {value} WHERE tenant_id = '{{tenant}}'"
     " AND seq = 3"
@@ -84,6 +85,14 @@ TAMPERINGS = {
     " AND seq = 2;" + _RECOMPUTE,
     "cut-the-end-and-recompute": "DELETE FROM tenantry.audit_events WHERE tenant_id = '{tenant}'"
     " AND seq = 5;" + _RECOMPUTE,
+    # Without the anchors, which would find these too: the chain itself knows.
+    "edit-and-rehash-one-event": _NO_ANCHORS + _EDITS["outcome"] + ";"
+    "UPDATE tenantry.audit_events AS e SET hash = sha256(previous_hash || tenantry.audit_bytes("
+    "tenant_id, seq, at, actor, action, outcome, layer, target_digest, detail, request_id))"
+    " WHERE tenant_id = '{tenant}' AND seq = 3",
+    "delete-and-recompute-around-the-gap": _NO_ANCHORS
+    + "DELETE FROM tenantry.audit_events WHERE tenant_id = '{tenant}' AND seq = 3;"
+    + _RECOMPUTE.replace("n := n + 1", "n := e.seq"),
     "forget-the-tenant": "DELETE FROM tenantry.audit_events WHERE tenant_id = '{tenant}';"
     "DELETE FROM tenantry.audit_heads WHERE tenant_id = '{tenant}'",
 }
@@ -213,6 +222,28 @@ async def test_no_role_that_serves_can_rewrite_the_log(
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await statements.execute(statement)
     assert (await written.audit.verify()).events == 2 * _CHAIN
+
+
+@pytest.mark.req("SEC-4")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        b"INSERT INTO tenantry.audit_events (tenant_id, seq, at, actor, action, outcome, layer,"
+        b" target_digest, detail, request_id, previous_hash, hash) VALUES (%(tenant)s, 99, now(),"
+        b" 'x', 'x', 'allowed', 'api', '', '{}', '', '', '')",
+        b"UPDATE tenantry.audit_events SET outcome = 'allowed'",
+        b"DELETE FROM tenantry.audit_events",
+        b"UPDATE tenantry.audit_heads SET seq = 0",
+    ],
+)
+async def test_tenant_cannot_rewrite_its_own_chain(written: World, statement: bytes) -> None:
+    async def rewrite() -> None:
+        async with written.db.tenant(written.acme) as tx:
+            await tx.execute(statement)
+
+    with pytest.raises(TenantryError):
+        await rewrite()
+    assert (await written.audit.verify()).defects == ()
 
 
 @pytest.mark.req("SEC-4")
