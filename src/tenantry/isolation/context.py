@@ -112,7 +112,8 @@ class ContextMint:
             str(tenant),
             str(actor),
             actor.role,
-            ",".join(sorted(scopes)),
+            str(len(scopes)),
+            *sorted(scopes),
             request_id,
             repr(deadline),
         )
