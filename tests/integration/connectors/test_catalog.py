@@ -47,10 +47,12 @@ async def test_a_foreign_connector_and_an_unknown_one_are_the_same(shelf: Shelf)
 
 
 @pytest.mark.req("CON-1")
-@pytest.mark.parametrize("name", ["", "Data", "a b", "-a", "x" * 64, "ä", "a/b", "a\n"])
+@pytest.mark.parametrize("name", ["", "Data", "a b", "-a", "x" * 64, "ä", "a/b", "a\n", "a\x00"])
 async def test_a_name_that_is_none_for_a_connector_is_refused(shelf: Shelf, name: str) -> None:
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequest, match="starts with a letter or a digit"):
         await shelf.catalog.create(shelf.world.acme, name, "files")
+    with pytest.raises(NotFound):
+        await shelf.catalog.open(shelf.world.acme, name)
 
 
 @pytest.mark.req("CON-1")

@@ -57,7 +57,7 @@ async def test_a_file_that_is_no_table_is_refused_clearly_and_leaves_nothing(
 @pytest.mark.parametrize("name", ["", "Flights", "1st", "a b", "a-b", 'a"b', "../x", "x" * 64, "ä"])
 async def test_a_name_that_is_none_for_a_table_is_refused(shelf: Shelf, name: str) -> None:
     upload = TableUpload(name, FLIGHTS)
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequest, match="starts with a letter"):
         await shelf.files.add(shelf.world.acme, shelf.acme_data.connector, upload)
 
 
@@ -180,6 +180,18 @@ async def test_a_disk_that_cannot_be_written_is_said_to_be(shelf: Shelf) -> None
     upload = TableUpload("t", b"a\n1\n")
     with pytest.raises(StoreUnavailable, match="cannot be stored"):
         await shelf.files.add(shelf.world.acme, shelf.acme_data.connector, upload)
+
+
+@pytest.mark.req("CON-1")
+async def test_a_connector_of_another_kind_takes_no_files(shelf: Shelf) -> None:
+    with shelf.world.admin() as admin:
+        admin.execute("UPDATE tenantry.connectors SET kind = 'postgres' WHERE name = 'data'")
+    connector = shelf.acme_data.connector
+    upload = TableUpload("t", b"a\n1\n")
+    with pytest.raises(InvalidRequest, match="does not take files"):
+        await shelf.files.add(shelf.world.acme, connector, upload)
+    with pytest.raises(InvalidRequest, match="does not take files"):
+        await shelf.files.list_tables(shelf.world.acme, connector)
 
 
 @pytest.mark.req("CON-1")

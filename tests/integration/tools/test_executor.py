@@ -104,7 +104,6 @@ async def test_a_tool_that_is_not_bound_is_refused_and_audited(world: World, nam
         '{"act": {"$ne": 1}}',
         '{"act": "\\ud800"}',
         "\ud800",
-        '{"act": ' + "[" * 9 + "]" * 9 + "}",
         "[" * 30_000,
         json.dumps({"act": "x" * 40_000}),
     ],
@@ -118,6 +117,17 @@ async def test_arguments_that_do_not_fit_are_a_mistake_and_run_nothing(
     assert error(executed)["code"] == "invalid_request"
     assert probe.ran == []
     assert await world.audit_events(world.acme) == []
+
+
+@pytest.mark.req("SEC-3")
+async def test_arguments_nested_too_deeply_are_not_even_compared_with_the_schema(
+    world: World,
+) -> None:
+    tools = executor(world, Probe())
+    bomb = '{"act": ' + "[" * 8 + "]" * 8 + "}"
+    assert "nested" in error(await tools.run("probe", bomb))["message"]
+    shallow = '{"act": ' + "[" * 7 + "]" * 7 + "}"
+    assert "valid string" in error(await tools.run("probe", shallow))["message"]
 
 
 @pytest.mark.req("SEC-3")

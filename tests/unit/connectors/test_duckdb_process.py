@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
@@ -127,6 +128,8 @@ async def test_legitimate_statements_run_as_well_in_the_locked_process(runner: R
         "CALL duckdb_settings()",
         "PREPARE x AS SELECT 1",
         "EXECUTE x",
+        "SELECT 1, 2) AS a; DROP VIEW IF EXISTS airlines;"
+        " SELECT * FROM (VALUES ('a', 'INTEGER'), ('b', 'INTEGER')",
     ],
 )
 async def test_what_would_reach_outside_fails_even_without_the_guard(
@@ -137,6 +140,52 @@ async def test_what_would_reach_outside_fails_even_without_the_guard(
         await runner.run(statement.format(folder=runner.folder), "airlines")
     assert "canary" not in failed.value.message
     assert {path.name: path.stat().st_size for path in runner.folder.iterdir()} == before
+
+
+def test_duckdb_is_locked_whatever_statement_runs(tmp_path: Path) -> None:
+    script = (
+        "import sys, duckdb\n"
+        "from tenantry.connectors import duckdb_child, sandbox\n"
+        "limits = sandbox.Limits(1 << 28, 3, 60)\n"
+        "connection = duckdb_child._connect(limits, [5])\n"
+        "def setting(name):\n"
+        "    return connection.execute(f\"SELECT current_setting('{name}')\").fetchone()[0]\n"
+        "(path,) = setting('allowed_paths')\n"
+        "assert path.endswith('/fd/5'), path\n"
+        "for name in ('enable_external_access', 'autoload_known_extensions',\n"
+        "             'autoinstall_known_extensions', 'allow_community_extensions',\n"
+        "             'allow_unsigned_extensions', 'python_enable_replacements'):\n"
+        "    assert setting(name) is False, name\n"
+        "assert setting('lock_configuration') is True\n"
+        "assert (setting('threads'), setting('temp_directory')) == (3, '')\n"
+        "assert setting('TimeZone') == 'UTC'\n"
+        "for statement in sys.argv[2:]:\n"
+        "    try:\n"
+        "        connection.execute(statement.format(folder=sys.argv[1]))\n"
+        "    except duckdb.Error:\n"
+        "        continue\n"
+        "    sys.exit(f'{statement} was possible')\n"
+    )
+    statements = [
+        "SET enable_external_access = true",
+        "SET allowed_paths = ['{folder}/x']",
+        "SET threads = 64",
+        "SET memory_limit = '64GB'",
+        "SET temp_directory = '{folder}'",
+        "RESET lock_configuration",
+        "COPY (SELECT 1) TO '{folder}/x.csv'",
+        "ATTACH '{folder}/x.db'",
+        "INSTALL httpfs",
+        "LOAD '{folder}/x.duckdb_extension'",
+        "EXPORT DATABASE '{folder}/x'",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "CREATE PERSISTENT SECRET s (TYPE s3)",
+    ]
+    subprocess.run(
+        [sys.executable, "-I", "-c", script, str(tmp_path), *statements],
+        check=True, env={},
+    )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_table_is_no_name_of_a_variable_of_the_program(runner: Runner) -> None:

@@ -3,8 +3,7 @@
 import asyncio
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 import pytest
 
@@ -21,22 +20,25 @@ class Resource:
         self.threads: set[int] = set()
         self.ready = threading.Event()
 
-    @contextmanager
-    def hold(self) -> Iterator[str]:
-        """Held while the block runs."""
+    def __enter__(self) -> str:
         self.ready.wait(5)
         self.threads.add(threading.get_ident())
         self.held += 1
-        try:
-            yield "value"
-        finally:
-            self.held -= 1
+        return "value"
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.held -= 1
 
 
 async def test_it_is_entered_and_left_in_a_thread() -> None:
     resource = Resource()
     resource.ready.set()
-    async with off_loop(resource.hold()) as value:
+    async with off_loop(resource) as value:
         assert (value, resource.held) == ("value", 1)
     assert resource.held == 0
     assert threading.get_ident() not in resource.threads
@@ -46,7 +48,7 @@ async def test_an_error_inside_the_block_leaves_it() -> None:
     resource = Resource()
     resource.ready.set()
     with pytest.raises(ZeroDivisionError):
-        async with off_loop(resource.hold()):
+        async with off_loop(resource):
             raise ZeroDivisionError
     assert resource.held == 0
 
@@ -61,7 +63,7 @@ async def test_cancelled_while_entering_it_is_left_as_soon_as_it_is_there() -> N
     resource = Resource()
 
     async def use() -> None:
-        async with off_loop(resource.hold()):
+        async with off_loop(resource):
             pytest.fail("entered")
 
     task = asyncio.create_task(use())

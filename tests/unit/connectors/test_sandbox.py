@@ -20,7 +20,7 @@ pytestmark = [
 
 # Runs what an attacker would who had taken the process over, and says what came of each attempt.
 _TAKEN_OVER = """
-import json, os, signal, socket, sys, threading
+import encodings.idna, json, os, signal, socket, sys, threading
 from tenantry.connectors import sandbox
 own, target = int(sys.argv[1]), int(sys.argv[2])
 foreign, port = sys.argv[3], int(sys.argv[4])
