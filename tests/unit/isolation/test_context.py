@@ -75,6 +75,13 @@ def test_seal_fits_one_context_only(one: tuple, other: tuple) -> None:  # type: 
     assert (first.seal == second.seal) == (one == other)
 
 
+@pytest.mark.req("DB-6")
+def test_field_cannot_lend_its_end_to_the_next() -> None:
+    one = MINT.mint(TENANT, MEMBER, frozenset({"ab"}), "c", 1.0)
+    other = MINT.mint(TENANT, MEMBER, frozenset({"a"}), "bc", 1.0)
+    assert one.seal != other.seal
+
+
 @pytest.mark.req("SEC-3")
 def test_scope_that_was_not_granted_is_refused() -> None:
     context().require("chat")

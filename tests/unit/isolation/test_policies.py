@@ -45,6 +45,7 @@ DEFINER = Function("tenantry.verified_tenant", True, False, SAFE_SEARCH_PATH, (T
 VIEW = Relation(
     "tenantry.v", "v", OWNER_ROLE, False, False, ("security_invoker=true",), True, False
 )
+_DECLARED: list[FurtherPolicy] = sorted(FURTHER_POLICIES, key=lambda p: (p.relation, p.name))
 
 
 def whole() -> Catalogue:
@@ -134,7 +135,7 @@ def test_any_other_tenant_policy_is_none(change: dict[str, object]) -> None:
 
 
 @pytest.mark.req("DB-1")
-@pytest.mark.parametrize("declared", sorted(FURTHER_POLICIES, key=lambda p: (p.relation, p.name)))
+@pytest.mark.parametrize("declared", _DECLARED)
 def test_declared_policy_is_known_only_exactly(declared: FurtherPolicy) -> None:
     d = declared
     found = Policy(d.relation, d.name, True, d.command, (d.role,), d.condition, d.check)
