@@ -19,6 +19,7 @@ from tenantry.isolation import declared
 from tenantry.isolation.transaction import Database
 from tests.isolation import attacks, tokens
 from tests.isolation.arena import TENANT_TABLES, Arena, Attacker, assault, build
+from tests.isolation.look import LOOK, READABLE
 from tests.worlds import Cluster
 
 CASES = [f"{family}:{name}" for family, cases in attacks.FAMILIES.items() for name in cases]
@@ -146,7 +147,7 @@ async def test_forged_context_is_an_error(
             )
             setting = f"SELECT set_config('tenantry.context', %(token)s, {scope})"
             await tx.rows(setting.encode(), token=made[forgery])
-            await seen[0].run(attacks.LOOK)
+            await seen[0].run(LOOK)
 
     async with arena.pool() as pool:
         with pytest.raises(ContextInvalid):
@@ -207,9 +208,9 @@ def test_note_that_a_token_is_genuine_ends_as_the_context_does(arena: Arena, end
 async def test_control_own_rows_are_all_seen_and_only_those(arena: Arena) -> None:
     """Else every attack above would fail for the wrong reason."""
     async with arena.pool() as pool:
-        attacker = await assault(arena, arena.door(pool), [attacks.LOOK], go_on=False)
+        attacker = await assault(arena, arena.door(pool), [LOOK], go_on=False)
     shown = attacker.seen[0]
-    for table in attacks.READABLE:
+    for table in READABLE:
         for side, is_seen in ((arena.acme, True), (arena.globex, False)):
             if table in side.canaries:
                 assert (side.canaries[table].rpartition("_")[2] in shown) is is_seen, table
@@ -235,7 +236,7 @@ def test_look_reads_every_table_that_tenants_may_read() -> None:
         if role == declared.TENANT_ROLE and privilege == "SELECT"
     }
     shared = {name.removeprefix("tenantry.") for name in declared.PLATFORM_TABLES}
-    assert set(attacks.READABLE) == readable - shared
+    assert set(READABLE) == readable - shared
 
 
 @pytest.mark.req("DB-1", "DB-3")

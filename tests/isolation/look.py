@@ -1,0 +1,9 @@
+"""What an attacker would look at: every table that tenants may read, and the neighbour's rows."""
+
+READABLE = (
+    "tenants", "members", "api_keys", "audit_events", "usage_events", "assistants",
+    "assistant_versions", "conversations", "messages", "tool_calls", "documents", "chunks",
+    "connectors", "data_files", "patterns", "pattern_versions",
+)  # fmt: skip
+LOOK = " UNION ALL ".join(f"SELECT t::text AS row FROM tenantry.{name} AS t" for name in READABLE)
+FOREIGN = "SELECT content FROM tenantry.messages WHERE tenant_id = %(globex)s"
