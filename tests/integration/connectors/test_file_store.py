@@ -36,7 +36,7 @@ async def test_a_file_beyond_the_limit_is_refused_before_it_is_read(shelf: Shelf
     ("content", "problem"),
     [
         (b"", "empty"),
-        (gzip.compress(b"a,b\n1,2\n"), "neither CSV nor Parquet"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), "neither CSV nor Parquet"),
         (b"a,b\n1,2\n3\n", "Line 3 has 1 fields where the first line names 2 columns"),
         (b"PAR1" + b"x" * 100 + b"PAR1", "Footer"),
     ],
