@@ -135,7 +135,7 @@ class Ingestor:
             added = await tx.execute(
                 _SQL["add_document"],
                 document_id=document_id,
-                title=new.upload.title,
+                title=new.upload.title[:_LONGEST_TITLE],
                 media_type=MEDIA_TYPES[new.format],
                 sha256=new.digest,
                 size_bytes=len(new.upload.content),
@@ -208,4 +208,4 @@ def _title(given: str) -> str:
     title = title.strip()
     if not title:
         raise InvalidRequest("A document needs a title.")
-    return title[:_LONGEST_TITLE]
+    return title

@@ -174,7 +174,7 @@ async def test_a_tenants_slow_documents_hold_back_no_other_tenant(
         f"while not os.path.exists({str(done)!r}): time.sleep(0.01)\n"
         "log.write('end ' + text + '\\n')\nanswer(text)",
     )
-    parser = DocumentParser(processes=3)
+    parser = DocumentParser(processes=3, timeout_s=30)
     calls = [asyncio.create_task(parser.parse(ACME, "text", f"{n}".encode())) for n in range(4)]
     await appears(log)
     # All of acme's documents wait until globex's is read.
