@@ -26,7 +26,7 @@ from tenantry.core.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from tenantry.core.events import AuditEvent, AuditSink, Json, Outcome
+from tenantry.core.events import AuditSink, Json, Outcome
 from tenantry.core.storable import storable
 from tenantry.isolation.context import TenantContext
 from tenantry.metering.ledger import CallIntent, Ledger
@@ -160,18 +160,7 @@ class ModelBoundary:
     async def _record(
         self, ctx: TenantContext, action: str, outcome: Outcome, target: str, detail: _Detail
     ) -> None:
-        await self._audit.record(
-            AuditEvent(
-                ctx.tenant,
-                str(ctx.actor),
-                action,
-                outcome,
-                "model",
-                target,
-                detail,
-                ctx.request_id,
-            )
-        )
+        await self._audit.record(ctx.event(action, outcome, "model", target, detail))
 
     async def _next(self, ctx: TenantContext, chunks: AsyncIterator[Chunk]) -> Chunk:
         left_s = ctx.deadline - self._clock.monotonic()

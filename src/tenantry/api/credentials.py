@@ -84,9 +84,7 @@ async def record_refusal(
     platform: Platform, ctx: TenantContext, action: str, target: str, layer: str = "api"
 ) -> None:
     """Put a refusal into the tenant's audit chain."""
-    await platform.audit.record(
-        AuditEvent(ctx.tenant, str(ctx.actor), action, "refused", layer, target, {}, ctx.request_id)
-    )
+    await platform.audit.record(ctx.event(action, "refused", layer, target))
 
 
 def tenant(scope: str) -> Any:

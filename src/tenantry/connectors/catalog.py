@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from tenantry.connectors.base import Connector, ConnectorConfig, ConnectorServices, Source
 from tenantry.core.errors import Conflict, InvalidRequest, NotFound
-from tenantry.core.events import AuditEvent, Json
+from tenantry.core.events import Json
 from tenantry.core.ids import ConnectorId, new_id
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
@@ -147,16 +147,7 @@ class ConnectorCatalog:
     async def _record(self, ctx: TenantContext, action: str, target: UUID, kind: str) -> None:
         # Inside the transaction: a change that cannot be recorded does not happen.
         await self._services.audit.record(
-            AuditEvent(
-                ctx.tenant,
-                str(ctx.actor),
-                action,
-                "allowed",
-                "connector",
-                str(target),
-                {"kind": kind},
-                ctx.request_id,
-            )
+            ctx.event(action, "allowed", "connector", str(target), {"kind": kind})
         )
 
 

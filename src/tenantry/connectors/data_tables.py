@@ -12,7 +12,6 @@ from psycopg.types.json import Jsonb
 from tenantry.connectors.base import Column, ConnectorServices, Table
 from tenantry.connectors.stored_files import Incoming, StoredFiles
 from tenantry.core.errors import Conflict, InvalidRequest, NotFound
-from tenantry.core.events import AuditEvent
 from tenantry.core.ids import ConnectorId
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
@@ -123,18 +122,7 @@ class DataTables:
     ) -> None:
         # Inside the transaction: a change that cannot be recorded does not happen.
         target = f"{connector}/{name}"
-        await self._audit.record(
-            AuditEvent(
-                ctx.tenant,
-                str(ctx.actor),
-                action,
-                "allowed",
-                "connector",
-                target,
-                detail,
-                ctx.request_id,
-            )
-        )
+        await self._audit.record(ctx.event(action, "allowed", "connector", target, detail))
 
 
 async def _require_files(tx: Transaction, query: bytes, connector: UUID) -> None:

@@ -36,7 +36,7 @@ from tenantry.core.errors import (
     QueryTimeout,
     TenantryError,
 )
-from tenantry.core.events import AuditEvent, Json
+from tenantry.core.events import Json
 from tenantry.isolation.context import TenantContext
 
 _LIMITS = Limits(memory_bytes=512 * 1024 * 1024, threads=2, cpu_s=120)
@@ -168,15 +168,12 @@ class FilesSource:
     async def _unfit(self, error: Unfit, known: DataTable) -> TenantryError:
         name = known.table.name
         await self._parts.services.audit.record(
-            AuditEvent(
-                tenant=self._ctx.tenant,
-                actor=str(self._ctx.actor),
-                action="file.refused",
-                outcome="refused",
-                layer="connector",
-                target=f"{self._config.connector}/{name}",
-                detail={"connector": self._config.name, "table": name, "defect": error.defect},
-                request_id=self._ctx.request_id,
+            self._ctx.event(
+                "file.refused",
+                "refused",
+                "connector",
+                f"{self._config.connector}/{name}",
+                {"connector": self._config.name, "table": name, "defect": error.defect},
             )
         )
         if error.defect == "missing":

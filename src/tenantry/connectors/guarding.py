@@ -30,17 +30,14 @@ async def admit(
 
 
 def _refusal(ctx: TenantContext, config: ConnectorConfig, refused: Refused) -> AuditEvent:
-    return AuditEvent(
-        tenant=ctx.tenant,
-        actor=str(ctx.actor),
-        action="query.refused",
-        outcome="refused",
-        layer="connector",
-        target=refused.subject,
-        detail={
+    return ctx.event(
+        "query.refused",
+        "refused",
+        "connector",
+        refused.subject,
+        {
             "connector": config.name,
             "reason": refused.reason,
             refused.reason: refused.subject,
         },
-        request_id=ctx.request_id,
     )

@@ -10,7 +10,7 @@ import orjson
 
 from tenantry.core.clock import Clock
 from tenantry.core.errors import ProviderMalformed, ProviderRejected
-from tenantry.core.events import AuditEvent, AuditSink, Json
+from tenantry.core.events import AuditSink, Json
 from tenantry.gateway.frames import Frames
 from tenantry.gateway.request import RawRequest
 from tenantry.isolation.context import TenantContext
@@ -157,12 +157,7 @@ class Gateway:
             "segments": segments,
             "prompt_sha256": hashlib.sha256(request.body).hexdigest(),
         }
-        await self._audit.record(
-            AuditEvent(
-                ctx.tenant, str(ctx.actor), "model.called", "allowed", "model", route.name, detail,
-                ctx.request_id,
-            )
-        )  # fmt: skip
+        await self._audit.record(ctx.event("model.called", "allowed", "model", route.name, detail))
 
 
 def _note(call: _Call, meter: StreamMeter) -> None:

@@ -8,11 +8,13 @@ built once in `tenantry.platform` and handed to authentication and to workers on
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
 from tenantry.core.errors import ContextInvalid, Forbidden
+from tenantry.core.events import AuditEvent, Json, Outcome
 from tenantry.core.ids import MemberId, TenantId
 
 ActorKind = Literal["member", "operator", "worker"]
@@ -70,6 +72,26 @@ class TenantContext:
         """
         if scope not in self.scopes:
             raise Forbidden(f"This credential lacks the scope '{scope}'.")
+
+    def event(
+        self,
+        action: str,
+        outcome: Outcome,
+        layer: str,
+        target: str = "",
+        detail: Mapping[str, Json] | None = None,
+    ) -> AuditEvent:
+        """An audit event of this tenant, actor and request: a caller cannot name others."""
+        return AuditEvent(
+            tenant=self.tenant,
+            actor=str(self.actor),
+            action=action,
+            outcome=outcome,
+            layer=layer,
+            target=target,
+            detail=detail or {},
+            request_id=self.request_id,
+        )
 
 
 class ContextMint:

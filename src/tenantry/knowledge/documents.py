@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from tenantry.core.errors import NotFound
-from tenantry.core.events import AuditEvent, AuditSink
+from tenantry.core.events import AuditSink
 from tenantry.core.ids import DocumentId
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
@@ -70,13 +70,5 @@ class Documents:
             if not await tx.execute(_SQL["delete_document"], document_id=document_id):
                 raise NotFound
             await self._audit.record(
-                AuditEvent(
-                    ctx.tenant,
-                    str(ctx.actor),
-                    "document.deleted",
-                    "allowed",
-                    "api",
-                    str(document_id),
-                    request_id=ctx.request_id,
-                )
+                ctx.event("document.deleted", "allowed", "api", str(document_id))
             )

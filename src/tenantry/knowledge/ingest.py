@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenantry.core.errors import Conflict, DocumentUnreadable, InvalidRequest, TooLarge
-from tenantry.core.events import AuditEvent, AuditSink
+from tenantry.core.events import AuditSink
 from tenantry.core.ids import TenantId, new_id
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
@@ -156,16 +156,7 @@ class Ingestor:
     async def _record(self, ctx: TenantContext, document_id: UUID, chunks: int) -> None:
         # Inside the transaction: a document that cannot be recorded is not added.
         await self._audit.record(
-            AuditEvent(
-                ctx.tenant,
-                str(ctx.actor),
-                "document.ingested",
-                "allowed",
-                "api",
-                str(document_id),
-                {"chunks": chunks},
-                ctx.request_id,
-            )
+            ctx.event("document.ingested", "allowed", "api", str(document_id), {"chunks": chunks})
         )
 
 

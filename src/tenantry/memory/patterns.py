@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenantry.core.errors import Conflict, InvalidRequest, NotFound
-from tenantry.core.events import AuditEvent, AuditSink
+from tenantry.core.events import AuditSink
 from tenantry.core.ids import ConnectorId, TenantId, new_id
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
@@ -182,16 +182,7 @@ class Patterns:
     async def _record(self, ctx: TenantContext, action: str, about: Pattern) -> None:
         # Inside the transaction: a change that cannot be recorded does not happen.
         await self._audit.record(
-            AuditEvent(
-                ctx.tenant,
-                str(ctx.actor),
-                action,
-                "allowed",
-                "api",
-                str(about.pattern_id),
-                {"version": about.version},
-                ctx.request_id,
-            )
+            ctx.event(action, "allowed", "api", str(about.pattern_id), {"version": about.version})
         )
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from tenantry.core.clock import Clock
 from tenantry.core.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from tenantry.core.events import AuditEvent, AuditSink
+from tenantry.core.events import AuditSink
 from tenantry.core.ids import KeyId, MemberId, new_id
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
@@ -233,11 +233,7 @@ class Members:
     async def _record(
         self, ctx: TenantContext, action: str, target: str, detail: dict[str, Any]
     ) -> None:
-        await self._audit.record(
-            AuditEvent(
-                ctx.tenant, str(ctx.actor), action, "allowed", "api", target, detail, ctx.request_id
-            )
-        )
+        await self._audit.record(ctx.event(action, "allowed", "api", target, detail))
 
 
 async def _member(tx: Transaction, member_id: UUID) -> Row:

@@ -14,7 +14,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from tenantry.core.errors import Conflict, InvalidRequest, NotFound
-from tenantry.core.events import AuditEvent, AuditSink, Json
+from tenantry.core.events import AuditSink, Json
 from tenantry.core.ids import AssistantId, TenantId, new_id
 from tenantry.core.storable import is_storable
 from tenantry.db.queries import load
@@ -256,15 +256,12 @@ class Assistants:
     async def _record(self, ctx: TenantContext, action: str, about: AssistantVersion) -> None:
         # Inside the transaction: a change that cannot be recorded does not happen.
         await self._audit.record(
-            AuditEvent(
-                ctx.tenant,
-                str(ctx.actor),
+            ctx.event(
                 action,
                 "allowed",
                 "api",
                 str(about.assistant_id),
                 {"name": about.name, "version": about.version, "model": about.model},
-                ctx.request_id,
             )
         )
 

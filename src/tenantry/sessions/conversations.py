@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from tenantry.core.errors import NotFound
-from tenantry.core.events import AuditEvent, AuditSink, Json
+from tenantry.core.events import AuditSink, Json
 from tenantry.core.ids import AssistantId, ConversationId, TenantId, new_id
 from tenantry.core.storable import storable, storable_json
 from tenantry.db.queries import load
@@ -184,15 +184,7 @@ class Conversations:
             if not gone:
                 raise NotFound
             await self._audit.record(
-                AuditEvent(
-                    ctx.tenant,
-                    str(ctx.actor),
-                    "conversation.deleted",
-                    "allowed",
-                    "api",
-                    str(conversation_id),
-                    request_id=ctx.request_id,
-                )
+                ctx.event("conversation.deleted", "allowed", "api", str(conversation_id))
             )
 
 

@@ -19,7 +19,7 @@ from tenantry.core.errors import (
     QueryTimeout,
     TenantryError,
 )
-from tenantry.core.events import AuditEvent, AuditSink, Json
+from tenantry.core.events import AuditSink, Json
 from tenantry.isolation.context import TenantContext
 from tenantry.metering.usage import ToolUsage
 from tenantry.providers.base import ToolSpec
@@ -152,18 +152,7 @@ class ToolExecutor:
         return read
 
     async def _refuse(self, action: str, target: str, detail: Mapping[str, Json]) -> None:
-        await self._audit.record(
-            AuditEvent(
-                self._ctx.tenant,
-                str(self._ctx.actor),
-                action,
-                "refused",
-                "tool",
-                plain(target),
-                detail,
-                self._ctx.request_id,
-            )
-        )
+        await self._audit.record(self._ctx.event(action, "refused", "tool", plain(target), detail))
 
 
 def _failed(name: str, error: TenantryError) -> ToolResult:
