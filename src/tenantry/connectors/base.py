@@ -6,7 +6,7 @@ one stored configuration before anything else can be done with them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, runtime_checkable
@@ -14,6 +14,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 from tenantry.core.clock import Clock
 from tenantry.core.events import AuditSink, Json
 from tenantry.core.ids import ConnectorId
+from tenantry.core.secret import Secret
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database
 
@@ -57,6 +58,9 @@ class QueryResult:
         truncated: True when a ceiling cut the result.
         duration_ms: time at the source.
         size_bytes: size of the rows as JSON.
+        types: logical type of each column, in order (`integer`, `decimal`, `float`, `boolean`,
+            `text`, `date`, `time`, `timestamp`, `interval`, `json`, `binary`, `uuid`, `other`);
+            empty where the source does not tell.
     """
 
     columns: tuple[str, ...]
@@ -65,17 +69,39 @@ class QueryResult:
     truncated: bool
     duration_ms: int
     size_bytes: int
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectorConfig:
-    """A stored connector of one tenant: opaque to all but its kind. Never holds a secret."""
+    """A stored connector of one tenant: opaque to all but its kind. Never holds a secret.
+
+    Attributes:
+        credential_version: version of its sealed secrets in the vault; 0 when it has none.
+    """
 
     connector: ConnectorId
     name: str
     kind: str
     options: Mapping[str, Json]
     created_at: datetime
+    credential_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorDraft:
+    """A connector that is not stored yet, or one with changed secrets: what `probe` tries out.
+
+    Attributes:
+        connector: the id it has or will have.
+        options: as `check` gave them.
+        secrets: by field, in the clear; held for the length of the probe.
+    """
+
+    connector: ConnectorId
+    name: str
+    options: Mapping[str, Json]
+    secrets: Mapping[str, Secret] = field(repr=False)
 
 
 @runtime_checkable
@@ -172,6 +198,8 @@ class Connector(Protocol):
     """A kind of data source, registered under the entry point group `tenantry.connectors`."""
 
     kind: ClassVar[str]
+    secret_fields: ClassVar[frozenset[str]]
+    """Names of the options that are secrets: sealed in the vault, never stored with the others."""
 
     def __init__(self, services: ConnectorServices) -> None: ...
 
@@ -183,8 +211,25 @@ class Connector(Protocol):
         """
         ...
 
+    async def probe(self, ctx: TenantContext, draft: ConnectorDraft) -> Sequence[str]:
+        """Reach the source once, before anything is stored: does it answer, may its login do harm?
+
+        Returns:
+            Warnings for whoever adds it; none when all is well.
+
+        Raises:
+            InvalidRequest: a secret is missing or wrong, or the login may do what it must not.
+            EgressRefused: its address may not be reached.
+            QueryFailed: the source does not answer, and why.
+        """
+        ...
+
     def open(self, ctx: TenantContext, config: ConnectorConfig) -> Source | OperationSource:
         """Bind this kind to one tenant and one stored configuration; performs no I/O."""
+        ...
+
+    async def retire(self, ctx: TenantContext, config: ConnectorConfig) -> None:
+        """Its secrets have a new version: let go of connections made with older ones."""
         ...
 
     async def forget(self, ctx: TenantContext, config: ConnectorConfig) -> None:

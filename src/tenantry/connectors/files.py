@@ -15,6 +15,7 @@ import orjson
 
 from tenantry.connectors.base import (
     ConnectorConfig,
+    ConnectorDraft,
     ConnectorServices,
     QueryLimits,
     QueryResult,
@@ -47,6 +48,7 @@ class FilesConnector:
     """Opens connectors of files; holds the spare process that the next query takes."""
 
     kind: ClassVar[str] = FILES_KIND
+    secret_fields: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, services: ConnectorServices) -> None:
         files = StoredFiles(services.files_dir, services.clock)
@@ -66,6 +68,13 @@ class FilesConnector:
         if options:
             raise InvalidRequest(f"A connector of files has no option {', '.join(options)}.")
         return {}
+
+    async def probe(self, _ctx: TenantContext, _draft: ConnectorDraft) -> Sequence[str]:
+        """Nothing to reach: its tables are uploaded afterwards."""
+        return ()
+
+    async def retire(self, _ctx: TenantContext, _config: ConnectorConfig) -> None:
+        """Nothing to let go of: it has no secrets."""
 
     def open(self, ctx: TenantContext, config: ConnectorConfig) -> "FilesSource":
         """The tables of one connector of one tenant; performs no I/O."""

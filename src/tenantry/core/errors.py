@@ -3,11 +3,13 @@
     TenantryError
     ├── InvalidRequest ── TooLarge, UnsupportedMedia, DocumentUnreadable
     ├── Unauthenticated
-    ├── Forbidden ── BoundaryCrossed
+    ├── Forbidden ── BoundaryCrossed ── OwnershipViolated; EgressRefused
     ├── NotFound
     ├── Conflict
     ├── ContextMissing, ContextInvalid
-    ├── QueryRefused, QueryFailed, QueryTimeout
+    ├── QueryRefused, QueryTimeout, QueryFailed ── SourceUnreachable
+    ├── PoolExhausted
+    ├── SecretUnreadable, VaultUnavailable
     ├── ProviderError ── ProviderUnavailable, ProviderTimeout, ProviderRejected, ProviderMalformed
     ├── StoreUnavailable
     └── StartupRefused
@@ -84,6 +86,18 @@ class BoundaryCrossed(Forbidden):
     code = "boundary_crossed"
 
 
+class OwnershipViolated(BoundaryCrossed):
+    """A pooled connection was not this tenant's own. It was closed and recorded."""
+
+    code = "ownership_violated"
+
+
+class EgressRefused(Forbidden):
+    """This address may not be reached from here."""
+
+    code = "egress_refused"
+
+
 class NotFound(TenantryError):
     """There is no such thing here."""
 
@@ -122,6 +136,34 @@ class QueryFailed(TenantryError):
 
     code = "query_failed"
     http_status = 422
+
+
+class SourceUnreachable(QueryFailed):
+    """The data source cannot be reached."""
+
+    code = "source_unreachable"
+
+
+class PoolExhausted(TenantryError):
+    """No connection to the data source became free in time."""
+
+    code = "pool_exhausted"
+    http_status = 503
+    retryable = True
+
+
+class SecretUnreadable(TenantryError):
+    """A sealed credential could not be opened."""
+
+    code = "secret_unreadable"
+
+
+class VaultUnavailable(TenantryError):
+    """The keeper of the encryption keys cannot be reached just now."""
+
+    code = "vault_unavailable"
+    http_status = 503
+    retryable = True
 
 
 class QueryTimeout(TenantryError):

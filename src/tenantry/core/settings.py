@@ -38,6 +38,13 @@ class Settings:
         max_upload_bytes: largest document or data file taken.
         request_timeout_s: deadline of one request, in seconds.
         max_steps: model calls in one answer, at most.
+        vault_keys: where the key-encryption key is: `file:/path` (default
+            `file:<data_dir>/vault.key`, generated), `vault-transit:https://host/v1/transit#key`,
+            `aws-kms:arn` or `gcp-kms:projects/…`; see docs/vault.md.
+        egress_allow: private networks that tenants' sources may be in, comma-separated
+            `network` or `network:port`; empty allows public addresses only.
+        source_connections: connections to tenants' own databases in this process, in all.
+        source_connections_per_tenant: of those for one tenant.
     """
 
     data_dir: Path = field(default_factory=default_data_dir)
@@ -51,6 +58,10 @@ class Settings:
     max_upload_bytes: int = 64 * 1024 * 1024
     request_timeout_s: float = 120.0
     max_steps: int = 8
+    vault_keys: str = ""
+    egress_allow: str = ""
+    source_connections: int = 100
+    source_connections_per_tenant: int = 10
 
     @property
     def secrets_path(self) -> Path:
@@ -84,7 +95,12 @@ NOT_SETTINGS = frozenset({"TENANTRY_API_KEY", "TENANTRY_BASE_URL", "TENANTRY_OPE
 """Variables of the command line client, which is no part of the server."""
 
 _PATHS = frozenset({"data_dir", "secrets_file", "providers_file"})
-_INTEGERS = frozenset({"pool_size", "port", "max_upload_bytes", "max_steps"})
+_INTEGERS = frozenset(
+    {
+        "pool_size", "port", "max_upload_bytes", "max_steps", "source_connections",
+        "source_connections_per_tenant",
+    }
+)  # fmt: skip
 
 
 def _convert(variable: str, name: str, text: str) -> object:
