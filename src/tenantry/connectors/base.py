@@ -108,8 +108,12 @@ class ConnectorDraft:
 class Source(Protocol):
     """A connector with tables, opened for one tenant; it can reach nothing else."""
 
-    async def describe(self) -> Sequence[Table]:
-        """Tables within the access pattern, with columns."""
+    async def describe(self, *, refresh: bool = False) -> Sequence[Table]:
+        """Tables within the access pattern, with columns; a kind may remember them for minutes.
+
+        Args:
+            refresh: look again, whatever is remembered.
+        """
         ...
 
     async def query(self, sql: str, limits: QueryLimits) -> QueryResult:

@@ -106,7 +106,7 @@ class FilesSource:
         self._config = config
         self._parts = parts
 
-    async def describe(self) -> Sequence[Table]:
+    async def describe(self, *, refresh: bool = False) -> Sequence[Table]:  # noqa: ARG002  # never remembered
         """The connector's tables, by name; a query is likely to follow, so a process is warmed."""
         tables = await self._tables()
         self._parts.processes.warm()
