@@ -215,6 +215,10 @@ class Connector(Protocol):
         """
         ...
 
+    def destination(self, options: Mapping[str, Json]) -> str:
+        """Where its secrets are sent, as host and port or origin: another one needs them anew."""
+        ...
+
     async def probe(self, ctx: TenantContext, draft: ConnectorDraft) -> Sequence[str]:
         """Reach the source once, before anything is stored: does it answer, may its login do harm?
 

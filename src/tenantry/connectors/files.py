@@ -69,6 +69,10 @@ class FilesConnector:
             raise InvalidRequest(f"A connector of files has no option {', '.join(options)}.")
         return {}
 
+    def destination(self, _options: Mapping[str, Json]) -> str:
+        """Nowhere: it has no secrets."""
+        return ""
+
     async def probe(self, _ctx: TenantContext, _draft: ConnectorDraft) -> Sequence[str]:
         """Nothing to reach: its tables are uploaded afterwards."""
         return ()
