@@ -40,7 +40,7 @@ async def usage(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> dict[str, Any]:
-    """Totals of the period, and lines by day, model, tool, assistant or member.
+    """Totals of the period, and lines by day, model, tool, connector, assistant or member.
 
     Costs are in pico-dollars (1e-12 USD); `unconfirmed_picousd` rests on our own count.
     """

@@ -15,7 +15,9 @@ _COLUMNS = ("key", "operation", "calls", "input_tokens", "output_tokens", "cost"
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "--by", default="model", type=click.Choice(["day", "model", "tool", "assistant", "member"])
+    "--by",
+    default="model",
+    type=click.Choice(["day", "model", "tool", "connector", "assistant", "member"]),
 )
 @click.option("--since", help="Moment with a time zone, such as 2026-11-01T00:00:00Z.")
 @click.option("--until", help="Likewise; not included.")

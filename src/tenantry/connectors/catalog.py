@@ -62,6 +62,7 @@ class ConnectorCatalog:
                     name=name,
                     kind=kind,
                     options=Jsonb(dict(stored)),
+                    credential_version=0,
                 )
                 await self._record(ctx, "connector.created", connector_id, kind)
         except Conflict as error:
@@ -160,4 +161,5 @@ def _config(row: Mapping[str, Any] | None) -> ConnectorConfig:
         kind=row["kind"],
         options=row["options"],
         created_at=row["created_at"],
+        credential_version=row["credential_version"],
     )

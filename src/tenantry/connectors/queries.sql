@@ -1,23 +1,31 @@
 -- Connectors and data files: tenantry.connectors, tenantry.data_files.
 
 -- name: create_connector
-INSERT INTO tenantry.connectors (tenant_id, connector_id, name, kind, options)
-VALUES (%(tenant)s, %(connector_id)s, %(name)s, %(kind)s, %(options)s)
-RETURNING connector_id, name, kind, options, created_at;
+INSERT INTO tenantry.connectors (
+    tenant_id, connector_id, name, kind, options, credential_version)
+VALUES (%(tenant)s, %(connector_id)s, %(name)s, %(kind)s, %(options)s, %(credential_version)s)
+RETURNING connector_id, name, kind, options, created_at, credential_version;
+
+-- name: change_connector
+-- Rows: the connector as it is now; none when it was changed or removed since it was read.
+UPDATE tenantry.connectors
+   SET options = %(options)s, credential_version = %(credential_version)s
+ WHERE connector_id = %(connector_id)s AND credential_version = %(known_version)s
+RETURNING connector_id, name, kind, options, created_at, credential_version;
 
 -- name: list_connectors
 -- Rows: connectors with ids after the given one, oldest first.
-SELECT connector_id, name, kind, options, created_at
+SELECT connector_id, name, kind, options, created_at, credential_version
   FROM tenantry.connectors
  WHERE connector_id > %(after)s
  ORDER BY connector_id LIMIT %(limit)s;
 
 -- name: get_connector
-SELECT connector_id, name, kind, options, created_at
+SELECT connector_id, name, kind, options, created_at, credential_version
   FROM tenantry.connectors WHERE connector_id = %(connector_id)s;
 
 -- name: find_connector
-SELECT connector_id, name, kind, options, created_at
+SELECT connector_id, name, kind, options, created_at, credential_version
   FROM tenantry.connectors WHERE name = %(name)s;
 
 -- name: delete_connector

@@ -36,6 +36,7 @@ class Entry:
         lifetime_s: of an intent: seconds until it may be swept.
         instance: of an intent: the advisory lock of the process that opened it.
         upstream_id: the provider's own id of the call.
+        connector_id: of a tool: the connector it reached.
     """
 
     call_id: CallId
@@ -62,6 +63,7 @@ class Entry:
     lifetime_s: float | None = None
     instance: int = 0
     upstream_id: str = ""
+    connector_id: UUID | None = None
 
     def counting(self, usage: TokenUsage, prices: PriceBook) -> "Entry":
         """This row with the tokens of `usage` and their cost by the row's price version."""

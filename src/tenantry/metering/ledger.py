@@ -157,6 +157,7 @@ class Ledger:
             duration_ms=usage.duration_ms,
             row_count=usage.rows,
             size_bytes=usage.size_bytes,
+            connector_id=usage.connector_id,
             cost_picousd=rates.of_tool(usage) if rates else 0,
         )
         await append(tx, entry)

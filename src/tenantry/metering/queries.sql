@@ -8,14 +8,14 @@ INSERT INTO tenantry.usage_events (
     tenant_id, call_id, kind, part, operation, actor, request_id, assistant_id, provider, model,
     input_tokens, cached_tokens, output_tokens, reasoning_tokens, duration_ms, row_count,
     size_bytes, calls, cost_picousd, price_version, priced, confirmed, expires_at, instance,
-    upstream_id)
+    upstream_id, connector_id)
 VALUES (
     %(tenant)s, %(call_id)s, %(kind)s, %(part)s, %(operation)s, %(actor)s, %(request_id)s,
     %(assistant_id)s, %(provider)s, %(model)s, %(input_tokens)s, %(cached_tokens)s,
     %(output_tokens)s, %(reasoning_tokens)s, %(duration_ms)s, %(row_count)s, %(size_bytes)s,
     %(calls)s, %(cost_picousd)s, %(price_version)s, %(priced)s, %(confirmed)s,
     clock_timestamp() + make_interval(secs => %(lifetime_s)s::double precision), %(instance)s,
-    %(upstream_id)s)
+    %(upstream_id)s, %(connector_id)s)
 ON CONFLICT DO NOTHING
 
 -- name: closed_call
@@ -84,6 +84,7 @@ SELECT CASE %(dimension)s::text
             WHEN 'day' THEN to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
             WHEN 'model' THEN e.provider || '/' || e.model
             WHEN 'tool' THEN e.model
+            WHEN 'connector' THEN e.connector_id::text
             WHEN 'assistant' THEN coalesce(e.assistant_id::text, '')
             WHEN 'member' THEN e.actor
             WHEN 'tenant' THEN e.tenant_id::text
@@ -103,6 +104,7 @@ SELECT CASE %(dimension)s::text
    AND CASE %(dimension)s::text
             WHEN 'model' THEN e.operation IN ('chat', 'embedding', 'vector_search')
             WHEN 'tool' THEN e.operation = 'tool'
+            WHEN 'connector' THEN e.connector_id IS NOT NULL
             ELSE true END
  GROUP BY 1, 2
 
@@ -121,7 +123,7 @@ SELECT count(*) AS calls, coalesce(sum(i.cost_picousd), 0) AS cost_picousd
 SELECT e.call_id, e.kind, e.part, e.at, e.operation, e.actor, e.request_id, e.assistant_id,
        e.provider, e.model, e.input_tokens, e.cached_tokens, e.output_tokens, e.reasoning_tokens,
        e.duration_ms, e.row_count, e.size_bytes, e.calls, e.cost_picousd, e.price_version,
-       e.priced, e.confirmed, e.upstream_id
+       e.priced, e.confirmed, e.upstream_id, e.connector_id
   FROM tenantry.usage_events AS e
  WHERE e.at >= %(since)s AND e.at < %(until)s
    AND (%(at)s::timestamptz IS NULL

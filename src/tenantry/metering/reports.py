@@ -17,7 +17,7 @@ from tenantry.isolation.context import TenantContext
 from tenantry.isolation.statements import RoleDatabase, Statements
 from tenantry.isolation.transaction import Database
 
-Dimension = Literal["day", "model", "tool", "assistant", "member"]
+Dimension = Literal["day", "model", "tool", "connector", "assistant", "member"]
 
 _SQL = load("tenantry.metering")
 _EXPORT_PAGE = 500
@@ -85,8 +85,8 @@ class Sums:
 class Line:
     """One line of a report: its key in the chosen dimension, the operation, the sums.
 
-    `key` is a day (2026-11-23), `<provider>/<model>`, a tool, an assistant's id (empty for none)
-    or an actor (`member:<id>`).
+    `key` is a day (2026-11-23), `<provider>/<model>`, a tool, a connector's id, an assistant's id
+    (empty for none) or an actor (`member:<id>`).
     """
 
     key: str
@@ -147,7 +147,7 @@ class UsageReports:
         self._db = db
 
     async def by(self, ctx: TenantContext, dimension: Dimension, period: Period) -> list[Line]:
-        """Sums by day, model, tool, assistant or member, and by operation within each."""
+        """Sums by day, model, tool, connector, assistant or member, by operation within each."""
         async with self._db.tenant(ctx) as tx:
             lines = await _lines(tx, dimension, period)
         # Days newest first, anything else the costliest first.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from typing import Literal
+from uuid import UUID
 
 Operation = Literal["chat", "embedding", "tool", "vector_search", "storage"]
 
@@ -65,12 +66,13 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class ToolUsage:
-    """One tool execution: wall time, rows and bytes it returned."""
+    """One tool execution: wall time, rows and bytes it returned, the connector it reached."""
 
     tool: str
     duration_ms: int
     rows: int
     size_bytes: int
+    connector_id: UUID | None = None
 
 
 def _within(count: int, most: int) -> int:

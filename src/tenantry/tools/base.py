@@ -1,9 +1,12 @@
 """The shape of a bound tool and of what it gives back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import UUID
 
+from tenantry.core.errors import TenantryError
 from tenantry.core.events import Json
 from tenantry.providers.base import ToolSpec
 
@@ -42,6 +45,7 @@ class ToolResult:
         origin: what the content derives from, for the prompt manifest.
         citations: sources that an answer built on it may cite.
         rows: rows returned, for metering.
+        connector: the connector it reached, for metering.
         is_error: True when the tool failed or refused; content then says why.
     """
 
@@ -50,6 +54,25 @@ class ToolResult:
     citations: tuple[Citation, ...] = ()
     rows: int = 0
     is_error: bool = False
+    connector: UUID | None = None
+
+
+class FailedAt(Exception):
+    """A tool failed at a connector; which one is metered, the error is what the model is told."""
+
+    def __init__(self, error: TenantryError, connector: UUID) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.connector = connector
+
+
+@contextmanager
+def at(connector: UUID) -> Iterator[None]:
+    """Work at a connector: an error inside becomes `FailedAt`."""
+    try:
+        yield
+    except TenantryError as error:
+        raise FailedAt(error, connector) from error
 
 
 class BoundTool(Protocol):
@@ -65,5 +88,6 @@ class BoundTool(Protocol):
 
         Raises:
             TenantryError: any refusal or failure; the executor turns it into an error result.
+            FailedAt: likewise, at a connector.
         """
         ...

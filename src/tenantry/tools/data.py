@@ -13,7 +13,7 @@ from tenantry.connectors.catalog import ConnectorCatalog
 from tenantry.core.errors import InvalidRequest, NotFound, QueryFailed, QueryTimeout
 from tenantry.core.events import Json
 from tenantry.isolation.context import TenantContext
-from tenantry.tools.base import Citation, ToolResult
+from tenantry.tools.base import Citation, ToolResult, at
 from tenantry.tools.references import References
 
 _MOST_CONNECTORS = 50
@@ -93,8 +93,10 @@ class DescribeData:
         table: Annotated[str, Field(max_length=63, description="A table of it")],
     ) -> ToolResult:
         """Describe one table: its columns with their types."""
-        source = await self._catalog.open(self._ctx, connector)
-        found = _named(await source.describe(), table)
+        config = await self._catalog.find(self._ctx, connector)
+        with at(config.connector):
+            source = self._catalog.source(self._ctx, config)
+            found = _named(await source.describe(), table)
         most = _DESCRIBED if len(found.columns) <= _FEW_COLUMNS else 0
         columns: list[Json] = [
             {"name": c.name, "type": c.type, "description": c.description[:most]}
@@ -106,7 +108,9 @@ class DescribeData:
             "rows": found.rows,
             "columns": columns,
         }
-        return ToolResult(content, f"connector:{connector}", (), len(columns))
+        rows = len(columns)
+        origin = f"connector:{connector}"
+        return ToolResult(content, origin, (), rows, connector=config.connector)
 
 
 class QueryData:
@@ -127,8 +131,9 @@ class QueryData:
         sql: Annotated[str, Field(min_length=1, max_length=20_000, description="One SELECT")],
     ) -> ToolResult:
         """Run one read-only SQL statement over the tables of a connector."""
-        source = await self._catalog.open(self._ctx, connector)
-        found = await source.query(sql, _LIMITS)
+        config = await self._catalog.find(self._ctx, connector)
+        with at(config.connector):
+            found = await self._catalog.source(self._ctx, config).query(sql, _LIMITS)
         ref = self._references.of("query", (connector, found.sql))
         content: Json = {
             "ref": ref,
@@ -140,7 +145,8 @@ class QueryData:
         }
         rows = len(found.rows)
         citation = Citation(ref, "query", connector, found.sql, 0, rows)
-        return ToolResult(content, f"connector:{connector}", (citation,), rows)
+        origin = f"connector:{connector}"
+        return ToolResult(content, origin, (citation,), rows, connector=config.connector)
 
 
 def _named(tables: Sequence[Table], name: str) -> Table:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from uuid import UUID
 
 import orjson
 
@@ -23,7 +24,7 @@ from tenantry.core.events import AuditSink, Json
 from tenantry.isolation.context import TenantContext
 from tenantry.metering.usage import ToolUsage
 from tenantry.providers.base import ToolSpec
-from tenantry.tools.base import BoundTool, ToolResult
+from tenantry.tools.base import BoundTool, FailedAt, ToolResult
 from tenantry.tools.binding import ArgumentsRefused, UnknownArguments, plain
 
 ToolOutcome = Literal["ok", "error", "refused"]
@@ -93,12 +94,12 @@ class ToolExecutor:
         size_bytes = len(orjson.dumps(result.content))
         if size_bytes > self._ceilings.result_bytes:
             message = f"The result has {size_bytes} bytes; ask for less."
-            result, outcome = _failed(name, InvalidRequest(message)), "error"
+            result, outcome = _failed(name, InvalidRequest(message), result.connector), "error"
             size_bytes = len(orjson.dumps(result.content))
         duration_ms = int((self._clock.monotonic() - started) * 1000)
         # A made-up name is no key to count by: the ledger would grow one for each.
         counted_as = name if name in self._tools else _UNKNOWN
-        usage = ToolUsage(counted_as, duration_ms, result.rows, size_bytes)
+        usage = ToolUsage(counted_as, duration_ms, result.rows, size_bytes, result.connector)
         return Executed(result, usage, outcome)
 
     async def _attempt(self, name: str, arguments: str) -> tuple[ToolResult, ToolOutcome]:
@@ -121,9 +122,10 @@ class ToolExecutor:
         except TimeoutError:
             message = f"The tool took longer than {self._ceilings.seconds:g} seconds."
             return _failed(name, QueryTimeout(message)), "error"
+        except FailedAt as failed:
+            return _failed(name, failed.error, failed.connector), _outcome(failed.error)
         except TenantryError as error:
-            # What crossed a boundary was audited where it was noticed.
-            return _failed(name, error), "refused" if isinstance(error, _REFUSALS) else "error"
+            return _failed(name, error), _outcome(error)
 
     async def _too_many(self, name: str) -> tuple[ToolResult, ToolOutcome]:
         """Refuse, and record it once: a flood of calls must not become a flood of events."""
@@ -155,9 +157,14 @@ class ToolExecutor:
         await self._audit.record(self._ctx.event(action, "refused", "tool", plain(target), detail))
 
 
-def _failed(name: str, error: TenantryError) -> ToolResult:
+def _outcome(error: TenantryError) -> ToolOutcome:
+    # What crossed a boundary was audited where it was noticed.
+    return "refused" if isinstance(error, _REFUSALS) else "error"
+
+
+def _failed(name: str, error: TenantryError, connector: UUID | None = None) -> ToolResult:
     content: Json = {"error": {"code": error.code, "message": error.message}}
-    return ToolResult(content, f"tool:{plain(name)}", is_error=True)
+    return ToolResult(content, f"tool:{plain(name)}", is_error=True, connector=connector)
 
 
 def _depth(value: Json, most: int) -> int:

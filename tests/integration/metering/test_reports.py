@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -127,6 +128,25 @@ async def test_tools_are_reported_by_name(
     (line,) = await reports.by(world.acme, "tool", all_time())
     assert (line.key, line.sums.cost_picousd) == ("query_data", TOOL_COST)
     assert (line.sums.duration_ms, line.sums.row_count, line.sums.size_bytes) == (40, 12, 900)
+
+
+@pytest.mark.req("COST-2", "COST-5")
+async def test_tools_are_reported_by_the_connector_they_reached(
+    world: World, reports: UsageReports, ledger: Ledger
+) -> None:
+    warehouse, shop = uuid4(), uuid4()
+    for ctx, connector, milliseconds in (
+        (world.acme, warehouse, 30),
+        (world.acme, shop, 10),
+        (world.acme, shop, 5),
+        (world.globex, warehouse, 1000),
+    ):
+        async with world.db.tenant(ctx) as tx:
+            usage = ToolUsage("query_data", milliseconds, 2, 0, connector)
+            await ledger.record_tool(tx, "tenantry", usage)
+    lines = await reports.by(world.acme, "connector", all_time())
+    found = {line.key: (line.sums.calls, line.sums.duration_ms) for line in lines}
+    assert found == {str(warehouse): (1, 30), str(shop): (2, 15)}
 
 
 @pytest.mark.req("COST-1", "COST-5")

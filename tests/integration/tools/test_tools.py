@@ -87,6 +87,7 @@ async def test_query_data_gives_rows_and_the_statement_that_ran(workshop: Worksh
     assert executed.result.citations == (Citation("query:1", "query", "warehouse", ran, 0, 2),)
     assert executed.usage.rows == 2
     assert executed.usage.tool == "query_data"
+    assert executed.usage.connector_id == workshop.acme_data.connector
     assert executed.usage.size_bytes > 50
 
 
@@ -251,3 +252,14 @@ async def test_references_are_the_sessions_own(workshop: Workshop) -> None:
         for tools, arguments in ((first, query), (first, other), (first, query), (second, other))
     ]
     assert refs == ["query:1", "query:2", "query:1", "query:1"]
+
+
+@pytest.mark.req("COST-2")
+@pytest.mark.parametrize("sql", ["DROP TABLE sales", "SELECT nothing FROM sales"])
+async def test_time_spent_on_a_query_that_failed_counts_for_its_connector(
+    workshop: Workshop, sql: str
+) -> None:
+    tools = workshop.tools(workshop.world.acme)
+    executed = await workshop.call(tools, "query_data", connector="warehouse", sql=sql)
+    assert executed.result.is_error
+    assert executed.usage.connector_id == workshop.acme_data.connector
