@@ -1,0 +1,76 @@
+"""What a MySQL or MariaDB login may do, judged before its connector is stored (CON-3).
+
+The guard and the read-only transaction stand before the server; the login's own rights stand
+behind them. A login that could act on the server itself, whatever the transaction, is refused; one
+that merely could write is only warned of.
+
+Source: MySQL 8.4 reference manual, "Privileges Provided by MySQL"; MariaDB, "GRANT".
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+_QUOTED = re.compile(r"`(?:[^`]|``)*`")
+_GRANT = re.compile(r"GRANT (?P<rights>.+?) ON (?P<object>.+?) TO ", re.IGNORECASE)
+_COLUMNS = re.compile(r"\([^)]*\)")
+# Rights that reach past the rows of a database: files, accounts, other sessions, the server.
+_RULES_THE_SERVER = frozenset(
+    {
+        "ALL", "ALL PRIVILEGES", "SUPER", "FILE", "SHUTDOWN", "RELOAD", "CREATE USER", "PROXY",
+        "SYSTEM_USER", "SYSTEM_VARIABLES_ADMIN", "PERSIST_RO_VARIABLES_ADMIN", "ROLE_ADMIN",
+        "CONNECTION_ADMIN", "CONNECTION ADMIN", "SET_USER_ID", "SET_ANY_DEFINER", "SET USER",
+        "ALLOW_NONEXISTENT_DEFINER", "BINLOG_ADMIN", "BINLOG ADMIN", "BINLOG REPLAY",
+        "BACKUP_ADMIN", "CLONE_ADMIN", "FEDERATED ADMIN", "REPLICATION SLAVE",
+        "REPLICATION SLAVE ADMIN", "REPLICATION_SLAVE_ADMIN", "REPLICATION MASTER ADMIN",
+        "GROUP_REPLICATION_ADMIN", "SERVICE_CONNECTION_ADMIN", "SESSION_VARIABLES_ADMIN",
+        "TABLE_ENCRYPTION_ADMIN", "ENCRYPTION_KEY_ADMIN", "READ_ONLY ADMIN", "READ ONLY ADMIN",
+        "CREATE ROLE", "DROP ROLE", "CREATE TABLESPACE", "GRANT OPTION",
+    }
+)  # fmt: skip
+_READS = frozenset({"USAGE", "SELECT", "SHOW VIEW", "SHOW DATABASES"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What its grants say of a login: rights that rule it out, and warnings."""
+
+    refused: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def judge(grants: Iterable[str]) -> Verdict:
+    """Judge a login by the lines of `SHOW GRANTS`."""
+    refused, writes, reads_all, roles = set[str](), set[str](), False, False
+    for line in grants:
+        match = _GRANT.match(_QUOTED.sub("`x`", line))
+        if match is None:
+            roles = True  # GRANT `role` TO …: its rights are listed only where it is active
+            continue
+        everywhere = match["object"].strip() == "*.*"
+        for right in _rights(match["rights"], line):
+            if right == "PROXY" or (everywhere and right in _RULES_THE_SERVER):
+                refused.add(right)
+            elif right not in _READS:
+                writes.add(right)
+            reads_all |= everywhere and right == "SELECT"
+    return Verdict(tuple(sorted(refused)), tuple(_warnings(writes, reads_all, roles)))
+
+
+def _rights(listed: str, line: str) -> Iterator[str]:
+    for right in _COLUMNS.sub("", listed).split(","):
+        yield " ".join(right.upper().split())
+    if line.upper().rstrip().endswith("WITH GRANT OPTION"):
+        yield "GRANT OPTION"
+
+
+def _warnings(writes: set[str], reads_all: bool, roles: bool) -> Iterator[str]:
+    if writes:
+        yield (
+            f"The login may do more than read: {', '.join(sorted(writes))}. "
+            "Give the connector a login with SELECT alone."
+        )
+    if reads_all:
+        yield "The login may read every database of the server, not only this one."
+    if roles:
+        yield "The login has roles; what they may do was judged only as far as they are active."
