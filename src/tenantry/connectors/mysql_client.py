@@ -7,7 +7,7 @@ Source: MySQL 8.4 internals manual, "Command Phase" and "Text Resultset".
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from tenantry.connectors.mysql_handshake import Endpoint, Server, connect
 from tenantry.connectors.mysql_packets import Fields, Malformed, Wire, refusal
@@ -72,7 +72,7 @@ class MySQLClient:
             raise Malformed
         return self._columns
 
-    async def rows(self) -> AsyncIterator[Row]:
+    async def rows(self) -> AsyncGenerator[Row, None]:
         """Rows of the statement, as they arrive; nothing is read ahead beyond the socket's buffer.
 
         Raises:

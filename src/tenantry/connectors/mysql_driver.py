@@ -8,7 +8,7 @@ stopped at the server, and its connection is never used again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,7 +150,7 @@ class MySQLConnection:
         except ServerRefused as error:
             raise translated(error) from None
 
-    async def rows(self) -> AsyncIterator[Row]:
+    async def rows(self) -> AsyncGenerator[Row, None]:
         """Its rows, as they arrive.
 
         Raises:

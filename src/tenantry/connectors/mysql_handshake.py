@@ -101,7 +101,14 @@ async def connect(endpoint: Endpoint) -> tuple[Wire, Server]:
     wire = Wire(reader, writer)
     try:
         greeting = _greeting(await wire.read())
-        wire = await _log_in(wire, greeting, endpoint)
+        offered = _OFFERED & ~(_IS_MYSQL if greeting.extended else 0)
+        if endpoint.tls is not None:
+            if not greeting.capabilities & _TLS:
+                raise SourceUnreachable("The server does not offer TLS.")
+            offered |= _TLS
+            wire.write(_preamble(offered, greeting.extended))
+            wire = await _encrypted(wire, endpoint.tls, endpoint.host)
+        await _log_in(wire, greeting, endpoint, offered)
     except BaseException:
         wire.writer.transport.abort()
         raise
@@ -134,14 +141,7 @@ def _greeting(payload: bytes) -> _Greeting:
     return _Greeting(version, connection, capabilities, extended, salt[:20], method)
 
 
-async def _log_in(wire: Wire, greeting: _Greeting, endpoint: Endpoint) -> Wire:
-    offered = _OFFERED & ~(_IS_MYSQL if greeting.extended else 0)
-    if endpoint.tls is not None:
-        if not greeting.capabilities & _TLS:
-            raise SourceUnreachable("The server does not offer TLS.")
-        offered |= _TLS
-        wire.write(_preamble(offered, greeting.extended))
-        wire = await _encrypted(wire, endpoint.tls, endpoint.host)
+async def _log_in(wire: Wire, greeting: _Greeting, endpoint: Endpoint, offered: int) -> None:
     method = greeting.method if greeting.method in _METHODS else _METHODS[0]
     proof = _proof(method, endpoint.password, greeting.salt)
     wire.write(
@@ -153,8 +153,6 @@ async def _log_in(wire: Wire, greeting: _Greeting, endpoint: Endpoint) -> Wire:
         + _counted(_counted(b"program_name") + _counted(b"tenantry"))
     )
     await _prove(wire, method, endpoint)
-    wire.sequence = 0
-    return wire
 
 
 def _preamble(offered: int, extended: int) -> bytes:

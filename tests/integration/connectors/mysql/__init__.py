@@ -1,0 +1,1 @@
+"""The MySQL and MariaDB connector against a real server, and against servers that lie."""

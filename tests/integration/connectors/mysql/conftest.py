@@ -1,0 +1,73 @@
+"""One MariaDB server for these tests, and a shop's database on it."""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tenantry.connectors.mysql_driver import Deadlines, MySQLConnection
+from tenantry.connectors.mysql_handshake import Endpoint
+from tenantry.core.secret import Secret
+from tests.sources.mariadb import HOST, MariaDB, mariadb_server
+
+_TABLES = """
+CREATE TABLE customers (
+  id int PRIMARY KEY, name varchar(80) NOT NULL COMMENT 'as on the invoice', note text
+) COMMENT 'whom we sell to';
+CREATE TABLE orders (
+  id int PRIMARY KEY, customer_id int NOT NULL, total decimal(12,2) NOT NULL, day date,
+  FOREIGN KEY (customer_id) REFERENCES customers (id)
+);
+CREATE TABLE salaries (id int PRIMARY KEY, amount int);
+CREATE VIEW big_orders AS SELECT id, total FROM orders WHERE total > 100;
+INSERT INTO customers VALUES (1, 'Initech', NULL), (2, 'Umbrella', 'slow payer');
+INSERT INTO orders VALUES (1, 1, 120.50, '2024-01-31'), (2, 2, 99.00, '2024-02-29');
+INSERT INTO salaries VALUES (1, 4711);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A database with a login that may read it, and how to reach it."""
+
+    server: MariaDB
+    database: str
+    user: str
+    password: str
+
+    def endpoint(self, **changed: object) -> Endpoint:
+        """Where it is; with something else in place of what is right."""
+        right: dict[str, object] = {
+            "address": "127.0.0.1", "host": HOST, "port": self.server.port,
+            "database": self.database, "user": self.user, "password": Secret(self.password),
+            "tls": ssl.create_default_context(cadata=self.server.ca),
+        }  # fmt: skip
+        return Endpoint(**(right | changed))  # type: ignore[arg-type]
+
+    async def connect(self, deadlines: Deadlines | None = None) -> MySQLConnection:
+        """A connection of its login."""
+        return await MySQLConnection.open(self.endpoint(), deadlines or Deadlines())
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """The server."""
+    with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shop(mariadb: MariaDB) -> Shop:
+    """The shop."""
+    database = mariadb.create_database()
+    mariadb.sql(_TABLES, database)
+    return Shop(mariadb, database, *mariadb.create_login(database))
+
+
+@pytest.fixture
+async def connection(shop: Shop) -> AsyncIterator[MySQLConnection]:
+    """A connection to the shop."""
+    connection = await shop.connect()
+    yield connection
+    await connection.close()
