@@ -20,6 +20,7 @@ from tenantry.agent.parts import AgentLimits, AgentParts
 from tenantry.connectors.base import ConnectorServices
 from tenantry.connectors.catalog import ConnectorCatalog
 from tenantry.connectors.file_store import FileStore
+from tenantry.connectors.result_files import ResultFiles
 from tenantry.core.clock import Clock, SystemClock
 from tenantry.core.errors import StartupRefused, StoreUnavailable
 from tenantry.core.ids import TenantId
@@ -47,6 +48,8 @@ from tenantry.metering.reconcile import Reconciler
 from tenantry.metering.reports import UsageReports
 from tenantry.metering.storage import StorageMeter
 from tenantry.metering.sweeper import Sweeper
+from tenantry.pools.base import PoolCaps
+from tenantry.pools.pools import Pools
 from tenantry.providers.base import Embedder
 from tenantry.providers.embedded_e5 import EmbeddedE5
 from tenantry.providers.registry import KEYLESS, ProviderRegistry
@@ -56,8 +59,12 @@ from tenantry.security.cursors import START, Cursors
 from tenantry.security.members import Members
 from tenantry.security.operators import Operators
 from tenantry.security.tokens import TokenIssuer
+from tenantry.security.vault.keepers import key_encryption
+from tenantry.security.vault.rotation import Rotation
+from tenantry.security.vault.vault import Vault
 from tenantry.sessions.assistants import Assistants, Draft
 from tenantry.sessions.conversations import Conversations
+from tenantry.tools.direct import DirectAccess
 from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
 
 _LOG = logging.getLogger("tenantry.platform")
@@ -94,7 +101,11 @@ class Platform:
     documents: Documents
     ingestor: Ingestor
     connectors: ConnectorCatalog
+    pools: Pools
+    rotation: Rotation
     files: FileStore
+    results: ResultFiles
+    direct: DirectAccess
     patterns: Patterns
     assistants: Assistants
     conversations: Conversations
@@ -117,12 +128,14 @@ class Platform:
         async with self.operator_db.autocommit() as statements:
             await self.prices.refresh(statements)
 
-    async def record_storage(self) -> None:
-        """Enter today's storage of every tenant into the ledger; adds nothing the second time."""
+    async def tidy_tenants(self) -> None:
+        """Remove each tenant's expired results, and enter today's storage into the ledger, once."""
         after = START
         while page := await self.tenants.list_tenants(after, 200):
             for tenant in page:
-                await self.storage.record(self.worker_context(tenant.id, "storage"))
+                ctx = self.worker_context(tenant.id, "storage")
+                await self.results.remove_expired(ctx)
+                await self.storage.record(ctx)
             after = page[-1].id
 
     def worker_context(self, tenant: TenantId, task: str) -> TenantContext:
@@ -285,14 +298,28 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
     providers = ProviderRegistry.from_file(settings.providers_file, EmbeddedE5(clock))
     stack.push_async_callback(providers.close)
     embedder = providers.embedder
-    services = ConnectorServices(db=db, audit=audit, clock=clock, files_dir=settings.files_dir)
+    keys = key_encryption(settings.vault_keys, settings.data_dir, clock=clock)
+    stack.push_async_callback(keys.close)
+    vault = Vault(db, keys, audit, clock)
+    caps = PoolCaps(settings.source_connections, settings.source_connections_per_tenant)
+    pools = Pools(caps, audit, clock)
+    stack.push_async_callback(pools.close)
+    services = ConnectorServices(
+        db=db,
+        audit=audit,
+        clock=clock,
+        files_dir=settings.files_dir,
+        vault=vault,
+        pools=pools,
+    )
     connectors = ConnectorCatalog(services)
     stack.push_async_callback(connectors.close)
     files = FileStore(services, settings.max_upload_bytes)
     stack.push_async_callback(files.close)
     patterns = Patterns(db, embedder, ledger, audit)
     retriever = Retriever(db, embedder, ledger)
-    tools = ToolServices(connectors, retriever, patterns, audit, clock)
+    results = ResultFiles(db)
+    tools = ToolServices(connectors, results, retriever, patterns, audit, clock)
     return Platform(
         settings=settings,
         store=base.store,
@@ -314,7 +341,11 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
         documents=Documents(db, audit),
         ingestor=Ingestor(db, embedder, ledger, audit, settings.max_upload_bytes),
         connectors=connectors,
+        pools=pools,
+        rotation=Rotation(db, keys, audit, clock),
         files=files,
+        results=results,
+        direct=DirectAccess(db, connectors, results, ledger, clock),
         patterns=patterns,
         assistants=Assistants(db, audit, TOOL_NAMES),
         conversations=Conversations(db, audit),
@@ -338,7 +369,12 @@ def _agent(base: _Base, providers: ProviderRegistry, toolbox: Toolbox) -> AgentL
 
 def _upkeep(platform: Platform) -> list[Coroutine[Any, Any, None]]:
     """What runs beside the requests: each a loop that outlives a database that is away."""
-    return [Sweeper(platform.operator_db).run(), _anchor(platform), _tidy(platform)]
+    return [
+        Sweeper(platform.operator_db).run(),
+        platform.pools.run(),
+        _anchor(platform),
+        _tidy(platform),
+    ]
 
 
 async def _anchor(platform: Platform) -> None:
@@ -357,7 +393,7 @@ async def _tidy(platform: Platform) -> None:
             platform.embedder.release_if_idle()
         with suppress(StoreUnavailable):
             await platform.refresh_prices()
-            await platform.record_storage()
+            await platform.tidy_tenants()
 
 
 async def _stop(tasks: Sequence["asyncio.Task[None]"]) -> None:

@@ -257,6 +257,10 @@ def _rows(side: Side) -> dict[str, list[dict[str, Any]]]:
         "data_files": {"connector_id": i, "table_name": c("data_files"), "sha256": digest,
                        "stored_sha256": digest, "size_bytes": 1, "row_count": 1,
                        "columns": Jsonb([]), "created_by": i},
+        "result_files": {"result_id": i, "connector": c("result_files"), "sql": "SELECT 1",
+                         "row_count": 1, "is_whole": True, "size_bytes": 1,
+                         "content": c("result_files").encode(), "created_by": i,
+                         "expires_at": "2030-01-01"},
         "patterns": {"pattern_id": i, "connector_id": i, "current_version": 1},
         "pattern_versions": {"pattern_id": i, "version": 1, "question": c("pattern_versions"),
                              "sql": "SELECT 1", "embedding": vector, "embedder": "e",
@@ -267,6 +271,11 @@ def _rows(side: Side) -> dict[str, list[dict[str, Any]]]:
         "break_glass_sessions": {"session_id": i, "grant_id": i, "backend_pid": 1,
                                  "opened_at": "2026-01-01 00:00",
                                  "expires_at": "2026-01-01 00:05"},
+        "vault_keys": {"key_version": 1, "wrapped": c("vault_keys").encode(), "wrapped_by": "k",
+                       "created_at": "2026-01-01"},
+        "vault_secrets": {"owner_kind": "connector", "owner_id": i, "version": 1, "place": 1,
+                          "field": "password", "key_version": 1,
+                          "sealed": c("vault_secrets").encode()},
     }  # fmt: skip
     return {
         table: [row if table == "operators" else {"tenant_id": t, **row}]

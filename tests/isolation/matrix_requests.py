@@ -59,6 +59,10 @@ BODIES: Mapping[tuple[str, str], Callable[[Ids], Mapping[str, Any]]] = {
     ("POST", "/v1/assistants/{assistant_id}/rollback"): _json(lambda _: {"version": 1}),
     ("POST", "/v1/documents"): _document,
     ("POST", "/v1/connectors"): _json(lambda _: {"name": _name("c"), "kind": "files"}),
+    ("PATCH", "/v1/connectors/{connector_id}"): _json(lambda _: {"options": {}}),
+    ("POST", "/v1/connectors/{connector_id}/query"): _json(
+        lambda _: {"sql": "SELECT count(*) FROM items"}
+    ),
     ("POST", "/v1/connectors/{connector_id}/tables"): _table,
     ("POST", "/v1/patterns"): _json(
         lambda ids: {"question": _name("What of"), "sql": "SELECT count(*) FROM items", **ids}

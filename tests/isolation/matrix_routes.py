@@ -10,6 +10,7 @@ ACTORS = ("owner", "admin", "analyst", "viewer", "operator", "anonymous")
 HEAD = tuple(f"{actor}:{whose}" for actor in ACTORS for whose in ("own", "nbr"))
 _ENDS = frozenset({"DELETE"})
 _ALSO_ENDS = frozenset({"/v1/keys/{key_id}/rotate"})
+_OF_ONE_MEMBER = frozenset({"conversation_id", "result_id"})
 _OUTCOMES = {401: "no", 403: "no", 404: "hidden"}
 NOT_APPLICABLE = "-"
 Row = tuple[str, ...]
@@ -46,7 +47,7 @@ def _ends(operation: Operation) -> bool:
     return (
         operation.method in _ENDS
         or operation.path in _ALSO_ENDS
-        or "conversation_id" in operation.ids
+        or bool(_OF_ONE_MEMBER & set(operation.ids))
     )
 
 
@@ -63,6 +64,8 @@ async def _ids(tenant: Tenant, maker: ApiClient, operation: Operation) -> Ids:
     for parameter in operation.ids:
         if parameter == "conversation_id":
             found[parameter] = await tenant.conversation(maker)
+        elif parameter == "result_id":
+            found[parameter] = await tenant.result(maker)
         else:
             found |= await tenant.ids_for(parameter)
     return found

@@ -41,6 +41,17 @@ def call_of(tool: str, source: Source) -> Call:
         "list_data": Call({}, source.connector),
         "describe_data": Call({**named, "table": "items"}, source.connector),
         "query_data": Call({**named, "sql": sql}, f"secret of {source.connector}"),
+        "make_chart": Call(
+            {
+                **named,
+                "sql": "SELECT name, secret, 1 AS n FROM items",
+                "kind": "bar",
+                "x": "name",
+                "y": "n",
+                "title": "All",
+            },
+            "chart:1",
+        ),
         "recall_verified_query": Call({"question": source.question}, source.connector),
     }[tool]
 
@@ -54,7 +65,12 @@ async def tool_rows(
     ctx = await platform.authenticator.context(estate.attacker.owner.credential, "matrix", 300)
     retriever = Retriever(platform.db, platform.embedder, platform.ledger)
     services = ToolServices(
-        platform.connectors, retriever, platform.patterns, platform.audit, platform.clock
+        platform.connectors,
+        platform.results,
+        retriever,
+        platform.patterns,
+        platform.audit,
+        platform.clock,
     )
     executor = Toolbox(services).bind(ctx, tools)
     rows = {}

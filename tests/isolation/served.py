@@ -122,6 +122,12 @@ class Tenant:
         made(await self.owner.upload(path, "items.csv", CSV, {"table": "items"}))
         return found
 
+    async def result(self, client: ApiClient | None = None) -> str:
+        """The id of a new kept result of the owner, or of another member."""
+        path = f"/v1/connectors/{(await self.connector())['id']}/query"
+        body = {"sql": "SELECT * FROM items", "to_file": True}
+        return str(made(await (client or self.owner).post(path, body))["file"]["id"])
+
     async def pattern(self) -> str:
         """The id of a new verified query."""
         connector = await self.connector()
@@ -142,6 +148,7 @@ class Tenant:
             "document_id": self.document,
             "connector_id": self.connector,
             "pattern_id": self.pattern,
+            "result_id": self.result,
         }
         if parameter == "tenant_id":
             return {parameter: str(self.tenant_id)}

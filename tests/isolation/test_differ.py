@@ -47,6 +47,7 @@ ELSEWHERE = {
 """Operations that neither name a resource nor list any, each with its reason."""
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _READS = frozenset({"/v1/connectors/{connector_id}/test"})
+_METERED = frozenset({"/v1/connectors/{connector_id}/query"})
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -58,6 +59,7 @@ async def served(
             await tenant.document()
             await tenant.pattern()
             await tenant.conversation()
+            await tenant.result()
             await tenant.assistant()
         yield served
 
@@ -85,10 +87,12 @@ async def attack(served: Estate, operation: Operation, ids: Mapping[str, str]) -
     assert served.trace(attacker) == [*trace, "id.unknown", "id.unknown"]
     for client in (served.nobody, attacker.revoked):
         assert (await call(client, operation, ids)).status == 401
-    if "model" not in ids:
+    # What a colleague may do too, and what adds to the tenant's rows when it does.
+    adds = "model" in ids or operation.path in _METERED
+    if not adds:
         await colleague(served, operation, ids)
     assert served.fingerprint(victim) == before
-    if "model" in ids:  # a colleague may ask the tenant's assistant, which adds a conversation
+    if adds:
         assert (await call(victim.viewer, operation, ids)).status == 200
     control = await call(victim.owner, operation, ids)
     assert control.status in {200, 201, 204}, control
@@ -97,7 +101,7 @@ async def attack(served: Estate, operation: Operation, ids: Mapping[str, str]) -
 async def colleague(served: Estate, operation: Operation, ids: Mapping[str, str]) -> None:
     """The victim's viewer: reads what the tenant shares, and nothing that is another member's."""
     answer = await call(served.victim.viewer, operation, ids)
-    if "conversation_id" in ids:
+    if {"conversation_id", "result_id"} & ids.keys():
         assert answer.status == 404
     elif operation.method == "GET" or operation.path in _READS:
         assert answer.status in {200, 403}
@@ -152,7 +156,7 @@ def _text(answer: Answer) -> str:
 
 @served_once
 @pytest.mark.req("SEC-4", "COST-5")
-@pytest.mark.parametrize("by", ["day", "model", "tool", "assistant", "member"])
+@pytest.mark.parametrize("by", ["day", "model", "tool", "connector", "assistant", "member"])
 async def test_usage_is_the_callers_own_whatever_it_is_counted_by(served: Estate, by: str) -> None:
     await served.victim.conversation()
     theirs = made(await served.victim.owner.get(f"/v1/usage?by={by}"))

@@ -6,7 +6,7 @@ from tenantry.core.ids import ConversationId
 from tenantry.metering.usage import TokenUsage
 from tenantry.providers.base import FinishReason, TextDelta
 from tenantry.sessions.conversations import ToolOutcome
-from tenantry.tools.base import Citation
+from tenantry.tools.base import Attachment, Citation
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Answer:
     Attributes:
         text: all text that was streamed.
         citations: the sources that it names.
+        attachments: charts and files that its tools made, in their order.
         usage: tokens of all its model calls.
         finish_reason: `length` also when the steps ran out.
         cost_picousd: of model calls and tools, in 1e-12 USD.
@@ -48,6 +49,7 @@ class Answer:
 
     text: str
     citations: tuple[Citation, ...]
+    attachments: tuple[Attachment, ...]
     usage: TokenUsage
     finish_reason: FinishReason
     cost_picousd: int

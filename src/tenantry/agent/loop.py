@@ -46,10 +46,12 @@ class AgentLoop:
             outcome = turn.outcome()
             del turn, events  # the session's configuration must not outlive it in this frame
             session.citations.extend(asdict(citation) for citation in outcome.citations)
+            session.attachments.extend(asdict(each) for each in outcome.attachments)
             session.finish()
         yield Answer(
             text=outcome.text,
             citations=outcome.citations,
+            attachments=outcome.attachments,
             usage=session.usage,
             finish_reason=outcome.finish_reason,
             cost_picousd=session.cost_picousd,

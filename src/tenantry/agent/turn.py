@@ -27,7 +27,7 @@ from tenantry.core.errors import ProviderTimeout
 from tenantry.providers.base import FinishReason, ToolCall
 from tenantry.sessions.conversations import ToolRecord
 from tenantry.sessions.session import Session
-from tenantry.tools.base import Citation
+from tenantry.tools.base import Attachment, Citation
 
 _LAST_STEP = "This is your last step: answer now from what you have, and call no tool."
 
@@ -38,6 +38,7 @@ class Outcome:
 
     text: str
     citations: tuple[Citation, ...]
+    attachments: tuple[Attachment, ...]
     finish_reason: FinishReason
     assistant_version: int
 
@@ -57,6 +58,7 @@ class Turn:
         self._tools = parts.tools(session.ctx, version.tools)
         self._marker = new_marker()
         self._sources: dict[str, Citation] = {}
+        self._attachments: dict[str, Attachment] = {}
         self._reason: FinishReason = "stop"
         self._shown: list[Material] = [
             *newest(from_client(session.ctx, role, text) for role, text in request.client_history),
@@ -97,7 +99,8 @@ class Turn:
         """What the turn came to."""
         text = self._session.text
         citations = cited(text, self._sources)
-        return Outcome(text, citations, self._reason, self._version.version)
+        attachments = tuple(self._attachments.values())
+        return Outcome(text, citations, attachments, self._reason, self._version.version)
 
     def _call(self, *, is_last: bool) -> ModelCall:
         told = [instructions_of(self._version)]
@@ -132,6 +135,7 @@ class Turn:
             result = executed.result
             self._shown.append(found(self._ctx.tenant, result.origin, call.id, result.content))
             self._sources.update((citation.ref, citation) for citation in result.citations)
+            self._attachments.update((each.ref, each) for each in result.attachments)
         return [
             ToolFinished(
                 call.id,

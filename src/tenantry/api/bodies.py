@@ -3,10 +3,11 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr
 
 RoleName = Literal["owner", "admin", "analyst", "viewer"]
 ExternalId = Annotated[str, Field(min_length=1, max_length=200)]
+Secrets = dict[str, Annotated[SecretStr, Field(max_length=20_000)]]
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
@@ -111,11 +112,27 @@ class RollbackBody(Body):
 
 
 class ConnectorBody(Body):
-    """A data source to add."""
+    """A data source to add; its secrets are sealed and never shown again."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
     kind: Annotated[str, Field(max_length=50)] = "files"
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    secrets: Secrets = Field(default_factory=dict)
+
+
+class ConnectorChangeBody(Body):
+    """What to change of a data source; what is left out stays."""
+
+    options: dict[str, JsonValue] | None = None
+    secrets: Secrets | None = None
+
+
+class QueryBody(Body):
+    """One read-only SQL statement."""
+
+    sql: Annotated[str, Field(min_length=1, max_length=20000)]
+    max_rows: int = Field(default=500, ge=1, le=10_000)
+    to_file: bool = False
 
 
 class PatternBody(Body):

@@ -181,6 +181,7 @@ def _facts(answer: Answer) -> dict[str, Any]:
         "steps": answer.steps,
         "cost_picousd": answer.cost_picousd,
         "citations": list(answer.citations),
+        "attachments": list(answer.attachments),
     }
 
 

@@ -18,12 +18,15 @@ from tenantry import __version__
 from tenantry.api import (
     assistants,
     audit,
+    connectors,
     conversations,
     documents,
     health,
     members,
     models,
-    sources,
+    patterns,
+    results,
+    tables,
     tenants,
     usage,
 )
@@ -72,8 +75,8 @@ def build_resources(platform: Platform | None) -> FastAPI:
     )
     app.state.platform = platform
     for room in (
-        health, tenants, members, assistants, conversations, documents, sources, usage, audit,
-        models,
+        health, tenants, members, assistants, conversations, documents, connectors, tables,
+        results, patterns, usage, audit, models,
     ):  # fmt: skip
         app.include_router(room.router)
     app.add_exception_handler(TenantryError, _on_error)

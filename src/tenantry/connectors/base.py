@@ -17,6 +17,8 @@ from tenantry.core.ids import ConnectorId
 from tenantry.core.secret import Secret
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database
+from tenantry.pools.pools import Pools
+from tenantry.security.vault.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +192,16 @@ class ConnectorServices:
         audit: where refusals are recorded.
         clock: time.
         files_dir: root of the tenants' files; one folder a tenant below it.
+        vault: opens what `probe` was shown, for whoever connects; nothing else opens it.
+        pools: connections to tenants' own databases.
     """
 
     db: Database
     audit: AuditSink
     clock: Clock
     files_dir: Path
+    vault: Vault
+    pools: Pools
 
 
 class Connector(Protocol):

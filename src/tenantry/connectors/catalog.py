@@ -5,23 +5,60 @@ the kinds it uses. Adding one needs a file and a line in `pyproject.toml`, here 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from tenantry.connectors.base import Connector, ConnectorConfig, ConnectorServices, Source
+from tenantry.connectors.base import (
+    Connector,
+    ConnectorConfig,
+    ConnectorDraft,
+    ConnectorServices,
+    OperationSource,
+    Source,
+)
 from tenantry.core.errors import Conflict, InvalidRequest, NotFound
 from tenantry.core.events import Json
 from tenantry.core.ids import ConnectorId, new_id
+from tenantry.core.secret import Secret
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
+from tenantry.isolation.transaction import Transaction
+from tenantry.security.vault.envelope import SecretOwner
+from tenantry.security.vault.vault import Sealed
 
 _SQL = load("tenantry.connectors")
 _GROUP = "tenantry.connectors"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class NewConnector:
+    """A connector to add.
+
+    Attributes:
+        name: unique in the tenant.
+        kind: one of `ConnectorCatalog.kinds`.
+        options: what the kind asks for, without secrets.
+        secrets: by field, in the clear until they are sealed.
+    """
+
+    name: str
+    kind: str
+    options: Mapping[str, Json] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A connector as it is stored now, and what its probe warned of."""
+
+    config: ConnectorConfig
+    warnings: Sequence[str]
 
 
 class ConnectorCatalog:
@@ -38,36 +75,84 @@ class ConnectorCatalog:
         """Names of the kinds that are installed."""
         return tuple(sorted(self._kinds))
 
-    async def create(
-        self, ctx: TenantContext, name: str, kind: str, options: Mapping[str, Json] | None = None
-    ) -> ConnectorConfig:
-        """Add a connector.
+    async def create(self, ctx: TenantContext, new: NewConnector) -> Added:
+        """Add a connector, after its source was reached once with the secrets given.
 
         Raises:
-            InvalidRequest: the name, the kind or an option is not valid.
+            InvalidRequest: the name, the kind, an option or a secret is not valid, or the source's
+                login could do harm.
+            EgressRefused: its address may not be reached.
+            QueryFailed: the source does not answer, and why.
             Conflict: the name is taken in this tenant.
         """
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(new.name):
             raise InvalidRequest(
                 "A connector's name has up to 63 lower-case letters, digits, hyphens and "
                 "underscores, and starts with a letter or a digit."
             )
-        stored = self._connector(kind).check(options or {})
-        connector_id = new_id()
+        kind = self._connector(new.kind)
+        stored = kind.check(new.options)
+        draft = ConnectorDraft(ConnectorId(new_id()), new.name, stored, new.secrets)
+        warnings = await self._probe(ctx, kind, draft)
+        sealed = await self._seal(ctx, draft)
         try:
             async with self._db.tenant(ctx) as tx:
                 row = await tx.row(
                     _SQL["create_connector"],
-                    connector_id=connector_id,
-                    name=name,
-                    kind=kind,
+                    connector_id=draft.connector,
+                    name=new.name,
+                    kind=new.kind,
                     options=Jsonb(dict(stored)),
-                    credential_version=0,
+                    credential_version=sealed.version if sealed else 0,
                 )
-                await self._record(ctx, "connector.created", connector_id, kind)
+                await self._store(tx, sealed)
+                await self._record(ctx, "connector.created", draft.connector, new.kind)
         except Conflict as error:
             raise Conflict("There is a connector of this name.") from error
-        return _config(row)
+        return Added(_config(row), warnings)
+
+    async def change(
+        self,
+        ctx: TenantContext,
+        connector: UUID,
+        options: Mapping[str, Json] | None = None,
+        secrets: Mapping[str, Secret] | None = None,
+    ) -> Added:
+        """Give a connector other options, other secrets, or both; what is None stays.
+
+        Connections made with the earlier ones are let go of. Secrets stay with the destination
+        they were given for: another one needs them anew.
+
+        Raises:
+            NotFound: no such connector in this tenant.
+            InvalidRequest, EgressRefused, QueryFailed: as for `create`.
+            Conflict: it was changed by somebody else meanwhile.
+        """
+        old = await self.get(ctx, connector)
+        kind = self._connector(old.kind)
+        stored = old.options if options is None else kind.check(options)
+        if secrets is None:
+            if old.credential_version and kind.destination(stored) != kind.destination(old.options):
+                raise InvalidRequest("Give the secrets again: this is another destination.")
+            secrets = await self._secrets(ctx, old)
+        draft = ConnectorDraft(old.connector, old.name, stored, secrets)
+        warnings = await self._probe(ctx, kind, draft)
+        sealed = await self._seal(ctx, draft)
+        async with self._db.tenant(ctx) as tx:
+            row = await tx.row(
+                _SQL["change_connector"],
+                connector_id=connector,
+                options=Jsonb(dict(stored)),
+                credential_version=sealed.version if sealed else 0,
+                known_version=old.credential_version,
+            )
+            if row is None:
+                raise Conflict("The connector was changed by somebody else meanwhile.")
+            await self._store(tx, sealed)
+            await self._record(ctx, "connector.changed", connector, old.kind)
+        changed = _config(row)
+        await kind.retire(ctx, changed)
+        return Added(changed, warnings)
 
     async def list_connectors(
         self, ctx: TenantContext, after: UUID, limit: int
@@ -96,6 +181,17 @@ class ConnectorCatalog:
             raise NotFound  # models make names up; not all of them are texts that can be stored
         async with self._db.tenant(ctx) as tx:
             return _config(await tx.row(_SQL["find_connector"], name=name))
+
+    def operation_source(self, ctx: TenantContext, config: ConnectorConfig) -> OperationSource:
+        """The calls of a connector that was just found; performs no I/O.
+
+        Raises:
+            InvalidRequest: its kind has no calls, or is not installed any more.
+        """
+        opened = self._connector(config.kind).open(ctx, config)
+        if isinstance(opened, Source):
+            raise InvalidRequest(f"The connector {config.name} has tables, no calls.")
+        return opened
 
     async def open(self, ctx: TenantContext, name: str) -> Source:
         """The tables of the connector of this name, bound to the tenant.
@@ -128,6 +224,7 @@ class ConnectorCatalog:
         async with self._db.tenant(ctx) as tx:
             if await tx.execute(_SQL["delete_connector"], connector_id=connector) == 0:
                 raise NotFound
+            await self._services.vault.forget(tx, _owner(connector))
             await self._record(ctx, "connector.removed", connector, config.kind)
 
     async def close(self) -> None:
@@ -135,6 +232,43 @@ class ConnectorCatalog:
         for connector in self._loaded.values():
             await connector.close()
         self._loaded.clear()
+
+    def has_tables(self, ctx: TenantContext, config: ConnectorConfig) -> bool:
+        """Whether a connector offers tables; if not, it offers calls."""
+        return isinstance(self._connector(config.kind).open(ctx, config), Source)
+
+    async def test(self, ctx: TenantContext, connector: UUID) -> None:
+        """Check that the source of a connector answers.
+
+        Raises:
+            NotFound: no such connector in this tenant.
+            QueryFailed: it does not, and why.
+        """
+        config = await self.get(ctx, connector)
+        await self._connector(config.kind).open(ctx, config).test()
+
+    async def _probe(
+        self, ctx: TenantContext, kind: Connector, draft: ConnectorDraft
+    ) -> Sequence[str]:
+        if unknown := sorted(draft.secrets.keys() - kind.secret_fields):
+            known = ", ".join(sorted(kind.secret_fields)) or "none"
+            raise InvalidRequest(f"There is no secret {unknown[0][:40]!r} here. Known: {known}.")
+        return await kind.probe(ctx, draft)
+
+    async def _seal(self, ctx: TenantContext, draft: ConnectorDraft) -> Sealed | None:
+        if not draft.secrets:
+            return None
+        return await self._services.vault.seal(ctx, _owner(draft.connector), draft.secrets)
+
+    async def _store(self, tx: Transaction, sealed: Sealed | None) -> None:
+        if sealed is not None:
+            await self._services.vault.store(tx, sealed)
+
+    async def _secrets(self, ctx: TenantContext, config: ConnectorConfig) -> Mapping[str, Secret]:
+        if not config.credential_version:
+            return {}
+        vault, owner = self._services.vault, _owner(config.connector)
+        return (await vault.open(ctx, owner, config.credential_version)).fields
 
     def _connector(self, kind: str) -> Connector:
         if kind not in self._loaded:
@@ -163,3 +297,7 @@ def _config(row: Mapping[str, Any] | None) -> ConnectorConfig:
         created_at=row["created_at"],
         credential_version=row["credential_version"],
     )
+
+
+def _owner(connector: UUID) -> SecretOwner:
+    return SecretOwner("connector", connector)

@@ -1,4 +1,4 @@
--- Connectors and data files: tenantry.connectors, tenantry.data_files.
+-- Connectors and files: tenantry.connectors, tenantry.data_files, tenantry.result_files.
 
 -- name: create_connector
 INSERT INTO tenantry.connectors (
@@ -67,3 +67,38 @@ RETURNING stored_sha256;
 -- name: count_stored
 -- Rows: how many tables of the tenant are stored as this content.
 SELECT count(*) FROM tenantry.data_files WHERE stored_sha256 = %(stored)s;
+
+-- name: keep_result
+-- Rows: the result as it is listed; none when the tenant's results would outgrow their ceiling.
+INSERT INTO tenantry.result_files (
+    tenant_id, result_id, connector, sql, row_count, is_whole, size_bytes, content, created_by,
+    expires_at)
+SELECT %(tenant)s, %(result_id)s, %(connector)s, %(sql)s, %(row_count)s, %(is_whole)s,
+       %(size_bytes)s, %(content)s, %(member_id)s, now() + make_interval(days => %(days)s)
+  FROM (SELECT coalesce(sum(octet_length(content)), 0) AS kept FROM tenantry.result_files) AS r
+ WHERE r.kept + octet_length(%(content)s) <= %(most_bytes)s
+RETURNING result_id, connector, sql, row_count, is_whole, size_bytes, created_at, expires_at;
+
+-- name: list_results
+-- Rows: the member's own with ids after the given one, oldest first.
+SELECT result_id, connector, sql, row_count, is_whole, size_bytes, created_at, expires_at
+  FROM tenantry.result_files
+ WHERE created_by = %(member_id)s AND expires_at > now() AND result_id > %(after)s
+ ORDER BY result_id LIMIT %(limit)s;
+
+-- name: get_result
+SELECT result_id, connector, sql, row_count, is_whole, size_bytes, created_at, expires_at
+  FROM tenantry.result_files
+ WHERE result_id = %(result_id)s AND created_by = %(member_id)s AND expires_at > now();
+
+-- name: result_content
+SELECT content FROM tenantry.result_files
+ WHERE result_id = %(result_id)s AND created_by = %(member_id)s AND expires_at > now();
+
+-- name: delete_result
+-- Touches 0 rows when there is none of this member's.
+DELETE FROM tenantry.result_files
+ WHERE result_id = %(result_id)s AND created_by = %(member_id)s;
+
+-- name: delete_expired_results
+DELETE FROM tenantry.result_files WHERE expires_at <= now();

@@ -143,9 +143,14 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.chunks": "SELECT INSERT DELETE",
         "tenantry.connectors": _ALL,
         "tenantry.data_files": _ALL,
+        "tenantry.result_files": "SELECT INSERT DELETE",
         "tenantry.patterns": _ALL,
         "tenantry.pattern_versions": _READ_ADD,
         "tenantry.break_glass_grants": _GRANT_SEEN,
+        "tenantry.vault_keys": (  # never deleted: a destroyed key's row is the record of it
+            "SELECT INSERT UPDATE(wrapped) UPDATE(wrapped_by) UPDATE(seals) UPDATE(destroyed_at)"
+        ),
+        "tenantry.vault_secrets": "SELECT INSERT DELETE UPDATE(key_version) UPDATE(sealed)",
     },
     "tenantry_auth": {
         "tenantry": "USAGE",

@@ -49,6 +49,7 @@ class StoredMessage:
     Attributes:
         message_no: 1, 2, … within the conversation.
         citations: of an answer: its sources, as JSON objects.
+        attachments: of an answer: charts and files, as JSON objects.
         status: `cut` when the member left or the deadline passed, `failed` after an error.
         assistant_version: of an answer: which version of the assistant gave it.
     """
@@ -58,6 +59,7 @@ class StoredMessage:
     role: Literal["user", "assistant"]
     content: str = field(repr=False)
     citations: Sequence[Json] = field(repr=False)
+    attachments: Sequence[Json] = field(repr=False)
     status: Status
     request_id: str
     assistant_version: int | None
@@ -92,6 +94,7 @@ class Turn:
     status: Status
     assistant_version: int
     citations: Sequence[Json] = ()
+    attachments: Sequence[Json] = ()
     tools: Sequence[ToolRecord] = ()
 
 
@@ -241,6 +244,7 @@ async def append_turn(tx: Transaction, conversation_id: UUID, turn: Turn) -> int
         role="user",
         content=storable(turn.question),
         citations=Jsonb([]),
+        attachments=Jsonb([]),
         status="complete",
         assistant_version=None,
         **said,
@@ -250,6 +254,7 @@ async def append_turn(tx: Transaction, conversation_id: UUID, turn: Turn) -> int
         role="assistant",
         content=storable(turn.answer),
         citations=Jsonb(storable_json(turn.citations)),
+        attachments=Jsonb(storable_json(turn.attachments)),
         status=turn.status,
         assistant_version=turn.assistant_version,
         **said,

@@ -103,17 +103,17 @@ DELETE FROM tenantry.conversations
 -- name: append_message
 -- Rows: the message's number.
 INSERT INTO tenantry.messages (
-    tenant_id, conversation_id, message_no, role, content, citations, status, request_id,
-    assistant_version)
+    tenant_id, conversation_id, message_no, role, content, citations, attachments, status,
+    request_id, assistant_version)
 SELECT %(tenant)s, %(conversation_id)s, coalesce(max(message_no), 0) + 1, %(role)s, %(content)s,
-       %(citations)s, %(status)s, %(request_id)s, %(assistant_version)s
+       %(citations)s, %(attachments)s, %(status)s, %(request_id)s, %(assistant_version)s
   FROM tenantry.messages WHERE conversation_id = %(conversation_id)s
 RETURNING message_no;
 
 -- name: list_messages
 -- Rows: messages after the given number, oldest first.
-SELECT tenant_id AS owner, message_no, role, content, citations, status, request_id,
-       assistant_version, created_at
+SELECT tenant_id AS owner, message_no, role, content, citations, attachments, status,
+       request_id, assistant_version, created_at
   FROM tenantry.messages
  WHERE conversation_id = %(conversation_id)s AND message_no > %(after)s
  ORDER BY message_no LIMIT %(limit)s;
@@ -121,8 +121,8 @@ SELECT tenant_id AS owner, message_no, role, content, citations, status, request
 -- name: last_messages
 -- Rows: the newest messages, oldest first.
 SELECT * FROM (
-    SELECT tenant_id AS owner, message_no, role, content, citations, status, request_id,
-           assistant_version, created_at
+    SELECT tenant_id AS owner, message_no, role, content, citations, attachments, status,
+           request_id, assistant_version, created_at
       FROM tenantry.messages
      WHERE conversation_id = %(conversation_id)s
      ORDER BY message_no DESC LIMIT %(limit)s) AS newest

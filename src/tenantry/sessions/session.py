@@ -94,6 +94,7 @@ class Session:
         charges: the turn's model calls, in order.
         tools: the turn's tool calls, in the order in which they ended.
         citations: sources of the answer, as JSON objects.
+        attachments: charts and files beside the answer, as JSON objects.
         status: how the turn ended; None while it is open.
         answer_no: number of the stored answer; None when it was not kept, because the
             conversation was deleted meanwhile.
@@ -114,6 +115,7 @@ class Session:
         self.charges: list[Charge] = []
         self.tools: list[ToolRecord] = []
         self.citations: list[Mapping[str, Json]] = []
+        self.attachments: list[Mapping[str, Json]] = []
         self._unrecorded: list[ToolUsage] = []
         self._tools_picousd = 0
         self.status: Status | None = None
@@ -240,6 +242,7 @@ class Session:
             status=self.status or "failed",
             assistant_version=configuration.version,
             citations=self.citations,
+            attachments=self.attachments,
             tools=self.tools,
         )
         return await append_turn(tx, self.conversation_id, turn)
@@ -270,6 +273,7 @@ class Session:
         self._text.clear()
         self.tools.clear()
         self.citations.clear()
+        self.attachments.clear()
 
 
 def open_session(ctx: TenantContext, db: Database, ledger: Ledger, opening: Opening) -> Session:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 from tenantry.core.errors import TenantryError
@@ -37,6 +37,31 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """What an answer carries besides its text, for the member; a model sees its `ref` only.
+
+    Attributes:
+        ref: the session's reference, such as `chart:1` or `file:1`.
+        kind: `chart` (a Vega-Lite specification) or `file` (a result to download).
+        title: of the chart, or name of the file.
+        connector: name of the connector it came from.
+        sql: the statement that gave its rows.
+        rows: how many.
+        spec: of a chart: Vega-Lite with its data, nothing to load and nothing to execute.
+        result_id: of a file: what to ask the API for.
+    """
+
+    ref: str
+    kind: Literal["chart", "file"]
+    title: str
+    connector: str
+    sql: str
+    rows: int
+    spec: Mapping[str, Json] | None = None
+    result_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolResult:
     """What a tool gives back to the agent.
 
@@ -46,6 +71,7 @@ class ToolResult:
         citations: sources that an answer built on it may cite.
         rows: rows returned, for metering.
         connector: the connector it reached, for metering.
+        attachments: what the member is given beside the answer.
         is_error: True when the tool failed or refused; content then says why.
     """
 
@@ -55,6 +81,7 @@ class ToolResult:
     rows: int = 0
     is_error: bool = False
     connector: UUID | None = None
+    attachments: tuple[Attachment, ...] = ()
 
 
 class FailedAt(Exception):

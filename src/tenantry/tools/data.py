@@ -8,17 +8,20 @@ from uuid import UUID
 import orjson
 from pydantic import Field
 
-from tenantry.connectors.base import ConnectorConfig, QueryLimits, Table
+from tenantry.connectors.base import ConnectorConfig, QueryLimits, QueryResult, Table
 from tenantry.connectors.catalog import ConnectorCatalog
+from tenantry.connectors.result_files import ResultFiles
 from tenantry.core.errors import InvalidRequest, NotFound, QueryFailed, QueryTimeout
 from tenantry.core.events import Json
 from tenantry.isolation.context import TenantContext
-from tenantry.tools.base import Citation, ToolResult, at
+from tenantry.tools.base import Attachment, Citation, ToolResult, at
 from tenantry.tools.references import References
 
 _MOST_CONNECTORS = 50
 _FIRST = UUID(int=0)
 _LIMITS = QueryLimits(max_rows=200, max_bytes=40_000)
+_FILE_LIMITS = QueryLimits(max_rows=100_000, max_bytes=20_000_000, timeout_s=25.0)
+_ROWS_BESIDE_FILE = 20
 _LISTED_BYTES = 40_000
 # Tables of a connector and characters of a description, ever fewer until a model can read the list.
 _DETAIL = ((200, 200), (200, 0), (40, 0), (10, 0))
@@ -90,7 +93,7 @@ class DescribeData:
     async def run(
         self,
         connector: ConnectorName,
-        table: Annotated[str, Field(max_length=63, description="A table of it")],
+        table: Annotated[str, Field(max_length=200, description="A table of it")],
     ) -> ToolResult:
         """Describe one table: its columns with their types."""
         config = await self._catalog.find(self._ctx, connector)
@@ -119,34 +122,77 @@ class QueryData:
     name = "query_data"
 
     def __init__(
-        self, ctx: TenantContext, catalog: ConnectorCatalog, references: References
+        self,
+        ctx: TenantContext,
+        catalog: ConnectorCatalog,
+        results: ResultFiles,
+        references: References,
     ) -> None:
         self._ctx = ctx
         self._catalog = catalog
+        self._results = results
         self._references = references
 
     async def run(
         self,
         connector: ConnectorName,
         sql: Annotated[str, Field(min_length=1, max_length=20_000, description="One SELECT")],
+        download: Annotated[
+            bool, Field(description="Keep all rows for download; you see the first")
+        ] = False,
     ) -> ToolResult:
         """Run one read-only SQL statement over the tables of a connector."""
         config = await self._catalog.find(self._ctx, connector)
+        limits = _FILE_LIMITS if download else _LIMITS
         with at(config.connector):
-            found = await self._catalog.source(self._ctx, config).query(sql, _LIMITS)
+            found = await self._catalog.source(self._ctx, config).query(sql, limits)
         ref = self._references.of("query", (connector, found.sql))
-        content: Json = {
+        shown = _fitting(found.rows) if download else found.rows
+        content: dict[str, Json] = {
             "ref": ref,
             "columns": list(found.columns),
-            "rows": [list(row) for row in found.rows],
+            "rows": [list(row) for row in shown],
             "row_count": len(found.rows),
             "truncated": found.truncated,
             "sql": found.sql,
         }
+        attachments: tuple[Attachment, ...] = ()
+        if download:
+            attachments = (await self._kept(connector, found),)
+            content |= {"rows_shown": len(shown), "file": attachments[0].ref}
         rows = len(found.rows)
         citation = Citation(ref, "query", connector, found.sql, 0, rows)
         origin = f"connector:{connector}"
-        return ToolResult(content, origin, (citation,), rows, connector=config.connector)
+        return ToolResult(
+            content,
+            origin,
+            (citation,),
+            rows,
+            connector=config.connector,
+            attachments=attachments,
+        )
+
+    async def _kept(self, connector: str, found: QueryResult) -> Attachment:
+        kept = await self._results.keep(self._ctx, connector, found)
+        return Attachment(
+            self._references.of("file", kept.result_id),
+            "file",
+            f"{connector}.csv",
+            connector,
+            kept.sql,
+            kept.row_count,
+            result_id=str(kept.result_id),
+        )
+
+
+def _fitting(rows: Sequence[Sequence[Json]]) -> Sequence[Sequence[Json]]:
+    """The first rows that fit into a prompt beside a file."""
+    size, shown = 0, rows[:_ROWS_BESIDE_FILE]
+    for count, row in enumerate(shown):
+        size += len(orjson.dumps(row))
+        if size > _LIMITS.max_bytes:
+            return shown[:count]
+    return shown
 
 
 def _named(tables: Sequence[Table], name: str) -> Table:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-Kind = Literal["doc", "query", "verified"]
+Kind = Literal["doc", "query", "verified", "chart", "file"]
 
 
 class References:

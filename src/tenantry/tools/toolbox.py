@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tenantry.connectors.catalog import ConnectorCatalog
+from tenantry.connectors.result_files import ResultFiles
 from tenantry.core.clock import Clock
 from tenantry.core.events import AuditSink
 from tenantry.isolation.context import TenantContext
@@ -12,6 +13,7 @@ from tenantry.memory.patterns import Patterns
 from tenantry.tools.binding import Bound, Capability, Run, Shape
 from tenantry.tools.data import DescribeData, ListData, QueryData
 from tenantry.tools.executor import Ceilings, ToolExecutor
+from tenantry.tools.make_chart import MakeChart
 from tenantry.tools.recall import RecallVerifiedQuery
 from tenantry.tools.references import References
 from tenantry.tools.search_documents import SearchDocuments
@@ -22,6 +24,7 @@ class ToolServices:
     """What tools work with; each call of `Toolbox.bind` closes over it with one context."""
 
     catalog: ConnectorCatalog
+    results: ResultFiles
     retriever: Retriever
     patterns: Patterns
     audit: AuditSink
@@ -45,7 +48,12 @@ _TOOLS = (
     ),
     _Tool(ListData.name, ListData.run, lambda ctx, s, _refs: ListData(ctx, s.catalog)),
     _Tool(DescribeData.name, DescribeData.run, lambda ctx, s, _refs: DescribeData(ctx, s.catalog)),
-    _Tool(QueryData.name, QueryData.run, lambda ctx, s, refs: QueryData(ctx, s.catalog, refs)),
+    _Tool(
+        QueryData.name,
+        QueryData.run,
+        lambda ctx, s, refs: QueryData(ctx, s.catalog, s.results, refs),
+    ),
+    _Tool(MakeChart.name, MakeChart.run, lambda ctx, s, refs: MakeChart(ctx, s.catalog, refs)),
     _Tool(
         RecallVerifiedQuery.name,
         RecallVerifiedQuery.run,

@@ -10,9 +10,9 @@ import pytest
 
 from tenantry.agent.events import Answer
 from tenantry.agent.loop import AgentLoop
-from tenantry.connectors.base import ConnectorServices
-from tenantry.connectors.catalog import ConnectorCatalog
+from tenantry.connectors.catalog import ConnectorCatalog, NewConnector
 from tenantry.connectors.file_store import FileStore, TableUpload
+from tenantry.connectors.result_files import ResultFiles
 from tenantry.isolation.context import TenantContext
 from tenantry.knowledge.ingest import Ingestor, Upload
 from tenantry.knowledge.retrieve import Retriever
@@ -25,6 +25,7 @@ from tests.integration.agent.stage import MODEL, QUESTION, Stage, answer, asking
 from tests.integration.memory.words import WordEmbedder
 from tests.providers.replies import CallOf, Reply
 from tests.providers.scripted import ScriptedProvider
+from tests.sources.lent import lent
 from tests.worlds import World
 
 MOST = 1 << 20
@@ -50,7 +51,7 @@ class House:
     def __init__(self, stage: Stage, model: OpenAICompatibleModel) -> None:
         world = stage.world
         embedder = WordEmbedder()
-        services = ConnectorServices(world.db, world.audit, world.clock, world.data_dir / "files")
+        services = lent(world)
         self.stage = stage
         self.catalog = ConnectorCatalog(services)
         self.files = FileStore(services, MOST)
@@ -58,7 +59,14 @@ class House:
         self.ingestor = Ingestor(world.db, embedder, stage.ledger, world.audit, MOST)
         retriever = Retriever(world.db, embedder, stage.ledger)
         toolbox = Toolbox(
-            ToolServices(self.catalog, retriever, self.patterns, world.audit, world.clock)
+            ToolServices(
+                self.catalog,
+                ResultFiles(world.db),
+                retriever,
+                self.patterns,
+                world.audit,
+                world.clock,
+            )
         )
         self.loop: AgentLoop = stage.loop(model, toolbox.bind)
 
@@ -68,7 +76,7 @@ class House:
         await self.stage.assistants.create(ctx, "analyst", told)
         text = f"# Refunds\n\nCustomers have {content.days}. Reference {content.canary}.\n"
         await self.ingestor.ingest(ctx, Upload("handbook.md", "text/markdown", text.encode()))
-        warehouse = await self.catalog.create(ctx, "warehouse", "files")
+        warehouse = (await self.catalog.create(ctx, NewConnector("warehouse", "files"))).config
         table = f"month,sold,note\n{content.month},9,{content.canary}\nJune,3,x\n"
         await self.files.add(
             ctx, warehouse.connector, TableUpload("sales", table.encode(), content.canary)

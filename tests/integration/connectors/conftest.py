@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tenantry.connectors.base import ConnectorConfig, ConnectorServices, Source
-from tenantry.connectors.catalog import ConnectorCatalog
+from tenantry.connectors.base import ConnectorConfig, Source
+from tenantry.connectors.catalog import ConnectorCatalog, NewConnector
 from tenantry.connectors.data_tables import DataTable
 from tenantry.connectors.file_store import FileStore, TableUpload
 from tenantry.isolation.context import TenantContext
+from tests.sources.lent import lent
 from tests.worlds import World
 
 FLIGHTS = (
@@ -48,10 +49,10 @@ class Shelf:
 async def shelf(world: World, tmp_path: Path) -> AsyncIterator[Shelf]:
     """Acme has flights, globex has orders; both in a connector called `data`."""
     root = tmp_path / "files"
-    services = ConnectorServices(world.db, world.audit, world.clock, root)
+    services = lent(world, root)
     catalog, files = ConnectorCatalog(services), FileStore(services, 2_000_000)
-    acme_data = await catalog.create(world.acme, "data", "files")
-    globex_data = await catalog.create(world.globex, "data", "files")
+    acme_data = (await catalog.create(world.acme, NewConnector("data", "files"))).config
+    globex_data = (await catalog.create(world.globex, NewConnector("data", "files"))).config
     flights = await files.add(
         world.acme,
         acme_data.connector,

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tenantry.connectors.base import QueryLimits
+from tenantry.connectors.catalog import NewConnector
 from tenantry.core.errors import Conflict, InvalidRequest, NotFound
 from tests.integration.connectors.conftest import Shelf
 
@@ -20,13 +21,13 @@ async def test_both_tenants_may_use_the_same_name(shelf: Shelf) -> None:
     assert await shelf.catalog.find(world.acme, "data") == shelf.acme_data
     assert await shelf.catalog.find(world.globex, "data") == shelf.globex_data
     with pytest.raises(Conflict, match="of this name"):
-        await shelf.catalog.create(world.acme, "data", "files")
+        await shelf.catalog.create(world.acme, NewConnector("data", "files"))
 
 
 @pytest.mark.req("CON-1")
 async def test_connectors_are_listed_by_page_and_by_tenant(shelf: Shelf) -> None:
     world = shelf.world
-    second = await shelf.catalog.create(world.acme, "second", "files")
+    second = (await shelf.catalog.create(world.acme, NewConnector("second", "files"))).config
     first_page = await shelf.catalog.list_connectors(world.acme, _FIRST, 1)
     assert first_page == [shelf.acme_data]
     rest = await shelf.catalog.list_connectors(world.acme, first_page[-1].connector, 10)
@@ -50,7 +51,7 @@ async def test_a_foreign_connector_and_an_unknown_one_are_the_same(shelf: Shelf)
 @pytest.mark.parametrize("name", ["", "Data", "a b", "-a", "x" * 64, "ä", "a/b", "a\n", "a\x00"])
 async def test_a_name_that_is_none_for_a_connector_is_refused(shelf: Shelf, name: str) -> None:
     with pytest.raises(InvalidRequest, match="starts with a letter or a digit"):
-        await shelf.catalog.create(shelf.world.acme, name, "files")
+        await shelf.catalog.create(shelf.world.acme, NewConnector(name, "files"))
     with pytest.raises(NotFound):
         await shelf.catalog.open(shelf.world.acme, name)
 
@@ -59,9 +60,9 @@ async def test_a_name_that_is_none_for_a_connector_is_refused(shelf: Shelf, name
 async def test_kinds_and_options_that_do_not_exist_are_refused(shelf: Shelf) -> None:
     assert "files" in shelf.catalog.kinds
     with pytest.raises(InvalidRequest, match="Known: "):
-        await shelf.catalog.create(shelf.world.acme, "x", "oracle")
+        await shelf.catalog.create(shelf.world.acme, NewConnector("x", "oracle"))
     with pytest.raises(InvalidRequest, match="no option path"):
-        await shelf.catalog.create(shelf.world.acme, "x", "files", {"path": "/etc"})
+        await shelf.catalog.create(shelf.world.acme, NewConnector("x", "files", {"path": "/etc"}))
 
 
 @pytest.mark.req("CON-1", "SEC-4")

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from tenantry.connectors.base import QueryLimits
+from tenantry.connectors.catalog import NewConnector
 from tenantry.connectors.file_store import TableUpload
 from tenantry.core.errors import (
     BoundaryCrossed,
@@ -221,7 +222,7 @@ async def test_a_connector_of_another_tenant_is_as_unknown_as_one_that_does_not_
     shelf: Shelf,
 ) -> None:
     world = shelf.world
-    await shelf.catalog.create(world.globex, "secrets", "files")
+    await shelf.catalog.create(world.globex, NewConnector("secrets", "files"))
     with pytest.raises(NotFound) as foreign:
         await shelf.catalog.open(world.acme, "secrets")
     with pytest.raises(NotFound) as unknown:

@@ -13,6 +13,7 @@ from tests.worlds import World
 NOT_CONTENT = {
     # Who may do what: not what a tenant keeps with us.
     "tenants", "members", "api_keys", "assistants", "assistant_versions", "connectors",
+    "vault_keys", "vault_secrets",
     # What we keep about a tenant.
     "usage_events", "audit_events", "audit_heads", "break_glass_grants", "break_glass_sessions",
     # Heads of rows that are counted.
@@ -115,7 +116,7 @@ async def test_a_tenant_that_keeps_nothing_is_charged_for_nothing(
     assert await meter.record(world.acme) == 0
     kinds = {kept.what for kept in await meter.measure(world.acme)}
     assert kinds == {
-        "conversations", "tool_calls", "documents", "vectors", "files", "patterns",
+        "conversations", "tool_calls", "documents", "vectors", "files", "patterns", "results",
     }  # fmt: skip
 
 

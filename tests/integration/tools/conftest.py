@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tenantry.connectors.base import ConnectorConfig, ConnectorServices
-from tenantry.connectors.catalog import ConnectorCatalog
+from tenantry.connectors.base import ConnectorConfig
+from tenantry.connectors.catalog import ConnectorCatalog, NewConnector
 from tenantry.connectors.file_store import FileStore, TableUpload
+from tenantry.connectors.result_files import ResultFiles
 from tenantry.isolation.context import TenantContext
 from tenantry.knowledge.ingest import Ingestor, Upload
 from tenantry.knowledge.retrieve import Retriever
@@ -20,6 +21,7 @@ from tenantry.metering.prices import PriceBook, PriceRow, PriceVersion
 from tenantry.tools.executor import Ceilings, Executed, ToolExecutor
 from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
 from tests.integration.memory.words import WordEmbedder
+from tests.sources.lent import lent
 from tests.worlds import World
 
 CANARY = "tcn_globex_7Q9X"
@@ -63,8 +65,8 @@ async def workshop(world: World) -> AsyncIterator[Workshop]:
     """Acme sold most in May and refunds within 14 days; globex in July and within 21."""
     ledger = Ledger(world.db, PriceBook([_BOOK]), world.clock)
     embedder = WordEmbedder()
-    lent = ConnectorServices(world.db, world.audit, world.clock, world.data_dir / "files")
-    catalog, files = ConnectorCatalog(lent), FileStore(lent, 1 << 20)
+    services_lent = lent(world)
+    catalog, files = ConnectorCatalog(services_lent), FileStore(services_lent, 1 << 20)
     patterns = Patterns(world.db, embedder, ledger, world.audit)
     ingestor = Ingestor(world.db, embedder, ledger, world.audit, 1 << 20)
     stock = {}
@@ -74,7 +76,7 @@ async def workshop(world: World) -> AsyncIterator[Workshop]:
     ):
         handbook = f"# Refunds\n\nCustomers may return goods within {days} days, says {mark}.\n"
         await ingestor.ingest(ctx, Upload("handbook.md", "text/markdown", handbook.encode()))
-        data = await catalog.create(ctx, "warehouse", "files")
+        data = (await catalog.create(ctx, NewConnector("warehouse", "files"))).config
         table = f"month,sold,note\n{month},9,{mark}\nJune,3,\n"
         upload = TableUpload("sales", table.encode(), f"Sales, {mark}.", {"sold": "pieces"})
         await files.add(ctx, data.connector, upload)
@@ -82,7 +84,9 @@ async def workshop(world: World) -> AsyncIterator[Workshop]:
         await patterns.add(ctx, data.connector, QUESTION, sql)
         stock[ctx.tenant] = data
     retriever = Retriever(world.db, embedder, ledger)
-    services = ToolServices(catalog, retriever, patterns, world.audit, world.clock)
+    services = ToolServices(
+        catalog, ResultFiles(world.db), retriever, patterns, world.audit, world.clock
+    )
     acme_data, globex_data = stock[world.acme.tenant], stock[world.globex.tenant]
     yield Workshop(world, services, files, acme_data, globex_data)
     await files.close()

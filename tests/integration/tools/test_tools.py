@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from tenantry.connectors.catalog import NewConnector
 from tenantry.connectors.file_store import TableUpload
 from tenantry.tools.base import Citation
 from tenantry.tools.executor import Executed
@@ -40,7 +41,7 @@ async def test_search_documents_gives_passages_with_references_and_citations(
 
 @pytest.mark.req("CON-2")
 async def test_list_data_gives_connectors_and_tables(workshop: Workshop) -> None:
-    await workshop.services.catalog.create(workshop.world.acme, "empty", "files")
+    await workshop.services.catalog.create(workshop.world.acme, NewConnector("empty", "files"))
     executed = await workshop.call(workshop.tools(workshop.world.acme), "list_data")
     assert content(executed) == {
         "connectors": [
@@ -142,22 +143,37 @@ async def test_no_tool_ever_gives_the_neighbours_words(workshop: Workshop) -> No
         ("list_data", {}),
         ("describe_data", {"connector": "warehouse", "table": "sales"}),
         ("query_data", {"connector": "warehouse", "sql": "SELECT * FROM sales"}),
+        (
+            "make_chart",
+            {
+                "connector": "warehouse",
+                "sql": "SELECT month, sold, note FROM sales",
+                "kind": "bar",
+                "x": "note",
+                "y": "sold",
+                "title": "Sales",
+            },
+        ),
         ("recall_verified_query", {"question": QUESTION}),
     ]
     assert [name for name, _ in calls] == list(TOOL_NAMES)
     for name, arguments in calls:
         ours = await workshop.call(tools, name, **arguments)
         assert CANARY not in str(content(ours)), name
-        assert CANARY not in str(ours.result.citations), name
+        assert CANARY not in str((ours.result.citations, ours.result.attachments)), name
         if name != "describe_data":
             found = await workshop.call(theirs, name, **arguments)
-            assert CANARY in str(content(found)), f"{name}: a test that could not fail"
+            assert CANARY in str((content(found), found.result.attachments)), (
+                f"{name}: a test that could not fail"
+            )
 
 
 @pytest.mark.req("SEC-3")
 async def test_a_foreign_name_and_an_unknown_one_get_the_same_answer(workshop: Workshop) -> None:
     world = workshop.world
-    hidden = await workshop.services.catalog.create(world.globex, "hidden", "files")
+    hidden = (
+        await workshop.services.catalog.create(world.globex, NewConnector("hidden", "files"))
+    ).config
     await workshop.files.add(world.globex, hidden.connector, TableUpload("t", b"a\n1\n"))
     tools = workshop.tools(world.acme)
     for name, arguments in (
@@ -263,3 +279,75 @@ async def test_time_spent_on_a_query_that_failed_counts_for_its_connector(
     executed = await workshop.call(tools, "query_data", connector="warehouse", sql=sql)
     assert executed.result.is_error
     assert executed.usage.connector_id == workshop.acme_data.connector
+
+
+@pytest.mark.req("SEC-2", "USE-4")
+async def test_make_chart_gives_the_member_a_chart_and_the_model_a_reference(
+    workshop: Workshop,
+) -> None:
+    tools = workshop.tools(workshop.world.acme)
+    asked = {
+        "connector": "warehouse",
+        "sql": "SELECT month, sold FROM sales ORDER BY sold",
+        "kind": "bar",
+        "x": "month",
+        "y": "sold",
+        "title": "Sold by month",
+    }
+    executed = await workshop.call(tools, "make_chart", **asked)
+    shown = content(executed)
+    assert (shown["ref"], shown["chart"], shown["rows"]) == ("query:1", "chart:1", 2)
+    assert "spec" not in shown
+    (drawn,) = executed.result.attachments
+    assert (drawn.ref, drawn.kind, drawn.title) == ("chart:1", "chart", "Sold by month")
+    assert drawn.spec is not None
+    assert drawn.spec["data"] == {"values": [{"x": "June", "y": 3}, {"x": "May", "y": 9}]}
+    assert executed.usage.connector_id == workshop.acme_data.connector
+
+
+@pytest.mark.req("SEC-2")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": "month"}, "no numbers"),
+        ({"x": "year"}, "no column year. Its columns: month, sold"),
+        ({"sql": "SELECT month, sold FROM sales WHERE sold > 99"}, "no rows"),
+        ({"sql": "DELETE FROM sales"}, "SELECT"),
+        ({"kind": "vega"}, "kind"),
+    ],
+)
+async def test_a_chart_that_cannot_be_drawn_says_what_to_mend(
+    workshop: Workshop, change: dict[str, str], message: str
+) -> None:
+    asked = {
+        "connector": "warehouse",
+        "sql": "SELECT month, sold FROM sales",
+        "kind": "bar",
+        "x": "month",
+        "y": "sold",
+        "title": "Sold",
+    }
+    tools = workshop.tools(workshop.world.acme)
+    executed = await workshop.call(tools, "make_chart", **{**asked, **change})
+    assert executed.result.is_error
+    assert message in str(executed.result.content)
+    assert executed.result.attachments == ()
+
+
+@pytest.mark.req("CON-3")
+async def test_a_download_keeps_every_row_and_shows_the_first(workshop: Workshop) -> None:
+    world = workshop.world
+    table = "n,text\n" + "".join(f"{n},{'x' * 50}\n" for n in range(3000))
+    upload = TableUpload("long", table.encode(), "")
+    await workshop.files.add(world.acme, workshop.acme_data.connector, upload)
+    tools = workshop.tools(world.acme)
+    executed = await workshop.call(
+        tools, "query_data", connector="warehouse", sql="SELECT * FROM long", download=True
+    )
+    shown = content(executed)
+    assert (shown["row_count"], shown["rows_shown"], len(shown["rows"])) == (3000, 20, 20)
+    assert (shown["file"], shown["truncated"]) == ("file:1", False)
+    (kept,) = executed.result.attachments
+    assert kept.result_id not in str(executed.result.content)
+    text = await workshop.services.results.content(world.acme, UUID(kept.result_id))
+    assert len(text.splitlines()) == 3001

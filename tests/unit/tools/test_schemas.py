@@ -42,6 +42,7 @@ def test_every_tool_is_looked_at() -> None:
         "list_data",
         "describe_data",
         "query_data",
+        "make_chart",
         "recall_verified_query",
     )
     assert [shape.spec.name for shape in SHAPES] == list(TOOL_NAMES)
@@ -70,10 +71,11 @@ def test_every_schema_is_closed_and_bounded(shape: Shape) -> None:
     assert parameters["additionalProperties"] is False
     assert "$defs" not in parameters
     for where, _, schema in _properties(parameters):
-        assert schema["type"] in {"string", "integer"}, where
+        assert schema["type"] in {"string", "integer", "boolean"}, where
         assert "description" in schema, where
-        bound = "maxLength" if schema["type"] == "string" else "maximum"
-        assert schema[bound] > 0, where
+        if schema["type"] != "boolean" and "enum" not in schema:
+            bound = "maxLength" if schema["type"] == "string" else "maximum"
+            assert schema[bound] > 0, where
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=TOOL_NAMES)
