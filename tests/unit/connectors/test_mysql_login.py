@@ -21,6 +21,7 @@ def test_a_login_that_only_reads_its_database_is_well() -> None:
         ("GRANT SELECT, FILE ON *.* TO `u`@`%`", "FILE"),
         ("GRANT SELECT, SUPER ON *.* TO `u`@`%`", "SUPER"),
         ("GRANT SYSTEM_USER,CONNECTION_ADMIN ON *.* TO `u`@`%`", "SYSTEM_USER"),
+        ("GRANT CREATE ROLE,DROP ROLE ON *.* TO `u`@`%`", "DROP ROLE"),
         ("GRANT CREATE USER ON *.* TO `u`@`%`", "CREATE USER"),
         ("GRANT READ_ONLY ADMIN ON *.* TO `u`@`%`", "READ_ONLY ADMIN"),
         ("GRANT USAGE ON *.* TO `u`@`%` WITH GRANT OPTION", "GRANT OPTION"),
