@@ -28,8 +28,15 @@ def modules() -> Mapping[str, ast.Module]:
 
 @cache
 def rooms_with_queries() -> tuple[str, ...]:
-    """Rooms that have a queries.sql."""
-    return tuple(sorted(file.parent.name for file in PACKAGE.glob("*/queries.sql")))
+    """Rooms that have a queries.sql, by their paths, such as `db` or `security/vault`."""
+    found = PACKAGE.rglob("queries.sql")
+    return tuple(sorted(file.parent.relative_to(PACKAGE).as_posix() for file in found))
+
+
+def room_of(path: str) -> str:
+    """The innermost room with queries that a module is in; its first folder if there is none."""
+    inside = [room for room in rooms_with_queries() if path.startswith(f"{room}/")]
+    return max(inside, key=len, default=path.split("/")[0])
 
 
 @cache

@@ -22,7 +22,8 @@ _PAGES = (
 )
 _RECORDED = re.compile(
     r"(?:assistant|break_glass|connector|conversation|document|file|id|key|member|model"
-    r"|operator_key|pattern|query|request|scope|table|tenant|token|tool|usage)\.[a-z_]+"
+    r"|operator_key|pattern|query|request|scope|table|tenant|token|tool|usage"
+    r"|vault(?!\.key$))\.[a-z_]+"
 )
 
 

@@ -17,8 +17,11 @@ _CLOCKS = frozenset(
 )  # fmt: skip
 # Each reads what it is given by its own process's starter, and hands values down.
 _READS_ENVIRONMENT = frozenset(
-    {"core/settings.py", "cli/client.py", "db/embedded.py", "providers/registry.py"}
-)
+    {
+        "core/settings.py", "cli/client.py", "db/embedded.py", "providers/registry.py",
+        "security/vault/keepers.py",
+    }
+)  # fmt: skip
 _CATCHES_ALL = frozenset({"api/server.py"})
 
 

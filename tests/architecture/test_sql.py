@@ -11,6 +11,7 @@ from tests.architecture.source import (
     documented,
     modules,
     queries,
+    room_of,
     rooms_with_queries,
     statements,
     tables,
@@ -47,7 +48,7 @@ _RUNNERS = frozenset({"rows", "row", "value", "execute", "execute_many", "execut
 def test_every_query_is_used_and_every_use_has_a_query(room: str) -> None:
     asked, spoken = set[str](), set[str]()
     for path, tree in modules().items():
-        if path.startswith(f"{room}/"):
+        if room_of(path) == room:
             asked |= set(_subscripts(tree))
             spoken |= {text for _, text in texts(tree)}
     assert asked <= queries(room).keys()
@@ -59,7 +60,8 @@ def test_a_module_loads_the_queries_of_its_own_room_only() -> None:
     for path, tree in modules().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "load":
-                assert ast.literal_eval(node.args[0]) == f"tenantry.{path.split('/')[0]}", path
+                room = room_of(path).replace("/", ".")
+                assert ast.literal_eval(node.args[0]) == f"tenantry.{room}", path
 
 
 @pytest.mark.req("DB-1")
