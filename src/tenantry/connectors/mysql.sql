@@ -33,7 +33,7 @@ KILL QUERY {connection}
 
 -- name: plan
 -- Rows: one for each table that would be read, with the estimated rows of it.
-EXPLAIN {query}
+EXPLAIN FORMAT=TRADITIONAL {query}
 
 -- name: grants
 -- Rows: one grant of the login each, as text.
