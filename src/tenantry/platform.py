@@ -4,6 +4,7 @@ Every room is built once, here, and taken down in reverse order.
 """
 
 import asyncio
+import itertools
 import logging
 import secrets as random
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -22,16 +23,19 @@ from tenantry.connectors.catalog import ConnectorCatalog
 from tenantry.connectors.file_store import FileStore
 from tenantry.connectors.result_files import ResultFiles
 from tenantry.core.clock import Clock, SystemClock
-from tenantry.core.errors import StartupRefused, StoreUnavailable
+from tenantry.core.errors import (
+    SecretUnreadable,
+    StartupRefused,
+    StoreUnavailable,
+    VaultUnavailable,
+)
 from tenantry.core.ids import TenantId
 from tenantry.core.settings import Settings
 from tenantry.db.migrate import SigningKey, migrate, pending_migrations
-from tenantry.db.pool import RolePool
 from tenantry.db.store import Store, open_store
 from tenantry.gateway.passthrough import Gateway
 from tenantry.isolation.context import Actor, ContextMint, TenantContext
-from tenantry.isolation.policies import refuse_broken_isolation
-from tenantry.isolation.roles import refuse_unsafe_role
+from tenantry.isolation.doors import Doors
 from tenantry.isolation.signing import ContextSigner
 from tenantry.isolation.statements import RoleDatabase
 from tenantry.isolation.tenants import TenantDirectory
@@ -70,6 +74,7 @@ from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
 _LOG = logging.getLogger("tenantry.platform")
 _ANCHOR_EVERY_S = 60.0
 _TIDY_EVERY_S = 300.0
+_TENANTS_EVERY = 12  # rounds of tidying: each tenant costs a few queries
 _DEFAULT_ASSISTANT = "analyst"
 _DEFAULT_INSTRUCTIONS = (
     "You are the analyst of this organisation. Answer from its documents and data only, "
@@ -128,15 +133,22 @@ class Platform:
         async with self.operator_db.autocommit() as statements:
             await self.prices.refresh(statements)
 
-    async def tidy_tenants(self) -> None:
-        """Remove each tenant's expired results, and enter today's storage into the ledger, once."""
+    async def each_tenant(self, task: str) -> AsyncIterator[TenantContext]:
+        """A context in each tenant, one after the other, for background work called `task`."""
         after = START
         while page := await self.tenants.list_tenants(after, 200):
             for tenant in page:
-                ctx = self.worker_context(tenant.id, "storage")
-                await self.results.remove_expired(ctx)
-                await self.storage.record(ctx)
+                yield self.worker_context(tenant.id, task)
             after = page[-1].id
+
+    async def tidy_tenants(self) -> None:
+        """What each tenant is due: expired results removed, keys renewed, storage entered, once."""
+        async for ctx in self.each_tenant("upkeep"):
+            await self.results.remove_expired(ctx)
+            with suppress(SecretUnreadable, VaultUnavailable):  # recorded; the next round tries on
+                await self.rotation.rewrap(ctx)
+                await self.rotation.renew(ctx)
+            await self.storage.record(ctx)
 
     def worker_context(self, tenant: TenantId, task: str) -> TenantContext:
         """A context in which background work of the platform's own acts for one tenant."""
@@ -178,7 +190,7 @@ async def open_platform(
     async with AsyncExitStack() as stack:
         store = stack.enter_context(open_store(settings))
         await asyncio.to_thread(_prepare, store)
-        doors = await _Doors.open(stack, settings, store)
+        doors = await Doors.open(stack, settings, store)
         await doors.refuse_if_unsafe()
         await install_default_prices(doors.operator)
         base = await _Base.build(stack, settings, store, doors, clock or SystemClock())
@@ -203,64 +215,12 @@ def _prepare(store: Store) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Doors:
-    """The role pools of this process."""
-
-    app: RolePool
-    auth: RoleDatabase
-    audit: RoleDatabase
-    operator: RoleDatabase
-    pools: tuple[RolePool, ...]
-
-    @classmethod
-    async def open(cls, stack: AsyncExitStack, settings: Settings, store: Store) -> "_Doors":
-        secrets = store.secrets
-        app, auth, audit, operator = (
-            RolePool(
-                store.url,
-                f"tenantry_{role}",
-                password,
-                size,
-                behind_pooler=settings.database_pooler == "transaction",
-            )
-            for role, password, size in (
-                ("app", secrets.app_password, settings.pool_size),
-                ("auth", secrets.auth_password, 4),
-                ("audit", secrets.audit_password, 4),
-                ("operator", secrets.operator_password, 4),
-            )
-        )
-        pools = (app, auth, audit, operator)
-        for pool in pools:
-            await pool.open()
-            stack.push_async_callback(pool.close)
-        return cls(app, RoleDatabase(auth), RoleDatabase(audit), RoleDatabase(operator), pools)
-
-    async def refuse_if_unsafe(self) -> None:
-        """Start only with roles that can do no more than they must, and with every policy whole.
-
-        Raises:
-            StartupRefused: with every objection (DB-1, DB-5).
-        """
-        for door, role in (
-            (RoleDatabase(self.app), "tenantry_app"),
-            (self.auth, "tenantry_auth"),
-            (self.audit, "tenantry_audit"),
-            (self.operator, "tenantry_operator"),
-        ):
-            async with door.autocommit() as statements:
-                await refuse_unsafe_role(statements, role)
-        async with self.operator.transaction() as statements:
-            await refuse_broken_isolation(statements)
-
-
-@dataclass(frozen=True, slots=True)
 class _Base:
     """What every room stands on."""
 
     settings: Settings
     store: Store
-    doors: _Doors
+    doors: Doors
     clock: Clock
     mint: ContextMint
     db: Database
@@ -270,7 +230,7 @@ class _Base:
 
     @classmethod
     async def build(
-        cls, stack: AsyncExitStack, settings: Settings, store: Store, doors: _Doors, clock: Clock
+        cls, stack: AsyncExitStack, settings: Settings, store: Store, doors: Doors, clock: Clock
     ) -> "_Base":
         mint = ContextMint(random.token_bytes(32))
         signer = ContextSigner(bytes.fromhex(store.secrets.signing_key))
@@ -387,13 +347,14 @@ async def _anchor(platform: Platform) -> None:
 
 
 async def _tidy(platform: Platform) -> None:
-    while True:
+    for turn in itertools.count():
         await asyncio.sleep(_TIDY_EVERY_S)
         if isinstance(platform.embedder, EmbeddedE5):
             platform.embedder.release_if_idle()
         with suppress(StoreUnavailable):
             await platform.refresh_prices()
-            await platform.tidy_tenants()
+            if turn % _TENANTS_EVERY == 0:
+                await platform.tidy_tenants()
 
 
 async def _stop(tasks: Sequence["asyncio.Task[None]"]) -> None:

@@ -29,9 +29,7 @@ class Client:
         Raises:
             click.UsageError: it is not set.
         """
-        credential = os.environ.get(variable, "")
-        if not credential:
-            raise click.UsageError(f"Set {variable}.")
+        credential = from_environment(variable)
         return cls(os.environ.get("TENANTRY_BASE_URL", DEFAULT_URL).rstrip("/"), credential)
 
     def get(self, path: str, **query: str | int) -> dict[str, Any]:
@@ -62,6 +60,14 @@ class Client:
         """POST bytes as they are."""
         headers = {"content-type": media_type}
         return asyncio.run(self.call("POST", path, data=content, headers=headers))
+
+    def download(self, path: str) -> bytes:
+        """GET bytes as they are."""
+        return asyncio.run(self._download(path))
+
+    async def _download(self, path: str) -> bytes:
+        async with self.open("GET", path) as response:
+            return await response.read()
 
     async def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """One call; the JSON answer, or an empty object.
@@ -105,6 +111,18 @@ class Client:
             raise click.ClickException(
                 f"No answer from {self.base_url}. Is `tenantry serve` running?"
             ) from error
+
+
+def from_environment(variable: str) -> str:
+    """The text of an environment variable.
+
+    Raises:
+        click.UsageError: it is not set, or empty.
+    """
+    found = os.environ.get(variable, "")
+    if not found:
+        raise click.UsageError(f"Set {variable}.")
+    return found
 
 
 async def _reason(response: aiohttp.ClientResponse) -> str:

@@ -67,9 +67,17 @@ def ask(question: str, assistant: str, conversation: str | None, as_json: bool) 
     click.echo()
     for citation in facts.get("citations", []):
         click.echo(f"  [{citation['ref']}] {citation['title']}: {citation['locator']}")
+    for each in facts.get("attachments", []):
+        click.echo(f"  [{each['ref']}] {each['title']}: {_attached(each)}")
     click.echo(
         f"  cost {usd(facts.get('cost_picousd', 0))}  conversation {facts.get('conversation_id')}"
     )
+
+
+def _attached(attachment: dict[str, Any]) -> str:
+    if attachment["kind"] == "file":
+        return f"{attachment['rows']} rows, /v1/results/{attachment['result_id']}/content.csv"
+    return f"a {attachment['kind']} of {attachment['rows']} rows (--json has its Vega-Lite)"
 
 
 async def _stream(client: Client, body: dict[str, Any]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def operator_key() -> None:
 def create_operator_key(name: str, scopes: tuple[str, ...]) -> None:
     """Issue an operator key; printed once. A SaaS backend needs only --scope tokens:mint."""
     chosen = scopes or tuple(OPERATOR_SCOPES)
-    key = _with_platform(lambda platform: platform.operators.create_key(name, chosen))
+    key = with_platform(lambda platform: platform.operators.create_key(name, chosen))
     click.echo(key.reveal())
 
 
@@ -93,7 +93,7 @@ def create_operator_key(name: str, scopes: tuple[str, ...]) -> None:
 @json_option
 def list_operator_keys(as_json: bool) -> None:
     """List operator keys, without their secrets."""
-    rows = _with_platform(lambda platform: platform.operators.list_keys())
+    rows = with_platform(lambda platform: platform.operators.list_keys())
     show_rows(rows, as_json)
 
 
@@ -104,11 +104,13 @@ def revoke_operator_key(key_id: str) -> None:
     known = parse_id(key_id)
     if known is None:
         raise NotFound
-    _with_platform(lambda platform: platform.operators.revoke_key(known))
+    with_platform(lambda platform: platform.operators.revoke_key(known))
     click.echo("Revoked.")
 
 
-def _with_platform(work: Callable[[Platform], Awaitable[T]]) -> T:
+def with_platform(work: Callable[[Platform], Awaitable[T]]) -> T:
+    """Run `work` over a platform of this machine's settings, without its upkeep."""
+
     async def run() -> T:
         async with open_platform(Settings.from_environment(), SystemClock(), upkeep=False) as one:
             return await work(one)

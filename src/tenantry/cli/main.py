@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "token": ("tenantry.cli.tenants:token", "Mint a short-lived member token."),
         "member": ("tenantry.cli.tenants:member", "Add and list members."),
         "key": ("tenantry.cli.tenants:key", "Issue, rotate and revoke API keys."),
+        "connector": ("tenantry.cli.connectors:connector", "Connect databases, APIs, MCP servers."),
+        "vault": ("tenantry.cli.vault:vault", "Look after the keys that seal credentials."),
         "ingest": ("tenantry.cli.content:ingest", "Add documents and data files."),
         "ask": ("tenantry.cli.content:ask", "Ask an assistant."),
         "usage": ("tenantry.cli.reports:usage", "What was used, and what it cost."),

@@ -73,11 +73,11 @@ class FilesConnector:
         """Nowhere: it has no secrets."""
         return ""
 
-    async def probe(self, _ctx: TenantContext, _draft: ConnectorDraft) -> Sequence[str]:
+    async def probe(self, ctx: TenantContext, draft: ConnectorDraft) -> Sequence[str]:  # noqa: ARG002
         """Nothing to reach: its tables are uploaded afterwards."""
         return ()
 
-    async def retire(self, _ctx: TenantContext, _config: ConnectorConfig) -> None:
+    async def retire(self, ctx: TenantContext, config: ConnectorConfig) -> None:
         """Nothing to let go of: it has no secrets."""
 
     def open(self, ctx: TenantContext, config: ConnectorConfig) -> "FilesSource":
