@@ -40,26 +40,26 @@ EXPLAIN FORMAT=TRADITIONAL {query}
 SHOW GRANTS
 
 -- name: tables
--- Rows: database, table, kind, estimated rows, comment.
-SELECT table_schema, table_name, table_type, table_rows, table_comment
+-- Rows: table, kind, estimated rows, comment.
+SELECT table_name, table_type, table_rows, table_comment
 FROM information_schema.tables
-WHERE table_schema IN ({databases}) AND table_type IN ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED')
-ORDER BY table_schema, table_name
+WHERE table_schema = {database} AND table_type IN ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED')
+ORDER BY table_name
 LIMIT {most}
 
 -- name: columns
--- Rows: database, table, column, type, comment, PRI for a part of the primary key.
-SELECT table_schema, table_name, column_name, column_type, column_comment, column_key
+-- Rows: table, column, type, comment, PRI for a part of the primary key.
+SELECT table_name, column_name, column_type, column_comment, column_key
 FROM information_schema.columns
-WHERE table_schema IN ({databases})
-ORDER BY table_schema, table_name, ordinal_position
+WHERE table_schema = {database}
+ORDER BY table_name, ordinal_position
 
 -- name: references
--- Rows: database, table, column, and the database, table and column that it refers to.
-SELECT table_schema, table_name, column_name,
+-- Rows: table, column, and the database, table and column that it refers to.
+SELECT table_name, column_name,
        referenced_table_schema, referenced_table_name, referenced_column_name
 FROM information_schema.key_column_usage
-WHERE table_schema IN ({databases}) AND referenced_table_name IS NOT NULL
+WHERE table_schema = {database} AND referenced_table_name IS NOT NULL
 
 -- name: sample
 -- Rows: some values of a few columns of a table, whichever come first.

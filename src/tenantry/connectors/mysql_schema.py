@@ -1,0 +1,109 @@
+"""What a MySQL or MariaDB database holds: tables, columns, comments, keys, some values (CON-2).
+
+Only what the login may see appears: the server's catalogue leaves the rest out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tenantry.connectors.mysql_driver import MySQLConnection
+
+_MOST_TABLES = 10_000
+_SAMPLED_ROWS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class FoundColumn:
+    """A column: the server's own type, its comment, whether it is of the key, where it refers to.
+
+    Attributes:
+        refers_to: `table.column` of a foreign key's other end; empty if it is none.
+    """
+
+    name: str
+    type: str
+    comment: str
+    is_key: bool
+    refers_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTable:
+    """A table or view of the database; `rows` is the server's estimate, -1 where it has none."""
+
+    name: str
+    comment: str
+    rows: int
+    columns: tuple[FoundColumn, ...]
+
+
+async def find(connection: MySQLConnection, database: str) -> list[FoundTable]:
+    """Tables and views of `database` that the login may see, by name.
+
+    Raises:
+        QueryFailed: the server does not tell.
+    """
+    own = literal(database)
+    tables = await connection.all("tables", database=own, most=str(_MOST_TABLES))
+    columns = await connection.all("columns", database=own)
+    targets = {
+        (table, column): _reference(database, there)
+        for table, column, *there in _texts(await connection.all("references", database=own))
+    }
+    by_table: dict[str, list[FoundColumn]] = {}
+    for table, name, kind, comment, key in _texts(columns):
+        target = targets.get((table, name), "")
+        found = FoundColumn(name, kind, comment, key == "PRI", target)
+        by_table.setdefault(table, []).append(found)
+    return [
+        FoundTable(name, _comment(kind, comment), int(rows or -1), tuple(by_table.get(name, ())))
+        for name, kind, rows, comment in _texts(tables)
+    ]
+
+
+async def values(
+    connection: MySQLConnection, database: str, table: str, columns: Sequence[str]
+) -> Mapping[str, Sequence[str]]:
+    """Some values of each column, as texts, each once, in the order of their first rows.
+
+    Raises:
+        QueryFailed: the table cannot be read.
+    """
+    rows = await connection.all(
+        "sample",
+        columns=", ".join(map(quoted, columns)),
+        table=f"{quoted(database)}.{quoted(table)}",
+        most=str(_SAMPLED_ROWS),
+    )
+    return {
+        name: tuple(dict.fromkeys(_text(row[at]) for row in rows if row[at] is not None))
+        for at, name in enumerate(columns)
+    }
+
+
+def quoted(name: str) -> str:
+    """A name as the server reads it, whatever it consists of."""
+    return f"`{name.replace('`', '``')}`"
+
+
+def literal(text: str) -> str:
+    """A text as the server reads it, whatever it consists of."""
+    return f"_utf8mb4 x'{text.encode().hex()}'"
+
+
+def _texts(rows: Iterable[Sequence[bytes | None]]) -> Iterable[list[str]]:
+    for row in rows:
+        yield [_text(value) for value in row]
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
+
+
+def _reference(database: str, there: Sequence[str]) -> str:
+    schema, table, column = there
+    return f"{table}.{column}" if schema == database else f"{schema}.{table}.{column}"
+
+
+def _comment(kind: str, comment: str) -> str:
+    return "" if kind == "VIEW" and comment == "VIEW" else comment
