@@ -57,12 +57,10 @@ class Turns:
             self._round.move_to_end(waiter.tenant, last=False)
 
     def leave(self, waiter: Waiter) -> None:
-        """Give up waiting.
-
-        Raises:
-            ValueError: it does not wait.
-        """
+        """Give up waiting; nothing happens if it waits no more."""
         queue = self._queues.get(waiter.tenant, deque())
+        if waiter not in queue:
+            return
         queue.remove(waiter)
         self._waiting -= 1
         if not queue:
@@ -71,13 +69,18 @@ class Turns:
 
     def head(self) -> Waiter | None:
         """Whose turn it is."""
-        tenant = next(iter(self._round), None)
-        return self._queues[tenant][0] if tenant is not None else None
+        while self._round:
+            waiter = self._queues[next(iter(self._round))][0]
+            if not waiter.granted.cancelled():
+                return waiter
+            self.leave(waiter)  # cancelled just now, and has not run since
+        return None
 
     def fitting(self, owned: Owned) -> Waiter | None:
         """The first waiter of the owner's own tenant that this connection fits."""
         queue = self._queues.get(owned.tenant, ()) if owned.tenant is not None else ()
-        return next((waiter for waiter in queue if waiter.owner == owned.tag), None)
+        fits = (w for w in queue if w.owner == owned.tag and not w.granted.cancelled())
+        return next(fits, None)
 
     def served(self, waiter: Waiter) -> None:
         """Take out a waiter that was served; its tenant's next turn is after all others'."""
