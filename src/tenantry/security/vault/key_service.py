@@ -27,7 +27,7 @@ class Answer:
     """What the service said.
 
     Attributes:
-        status: HTTP status, below 500.
+        status: HTTP status.
         body: the JSON object, empty when there was none.
     """
 
@@ -67,7 +67,7 @@ class KeyService:
         """Its answer, whatever it is; repeated once when a kept connection had been closed.
 
         Raises:
-            VaultUnavailable: no answer, none in time, status 429 or 5xx, or not JSON.
+            VaultUnavailable: no answer, none in time, or not JSON.
         """
         try:
             async with asyncio.timeout(_TIMEOUT_S):
@@ -96,8 +96,6 @@ class KeyService:
             allow_redirects=False,
             ssl=self._tls,
         ) as response:
-            if response.status == 429 or response.status >= 500:
-                raise VaultUnavailable
             read = await response.content.read(_MOST_BYTES)
             while not response.content.at_eof() and len(read) < _MOST_BYTES:
                 read += await response.content.read(_MOST_BYTES - len(read))

@@ -88,10 +88,8 @@ class TransitKeys:
             raise SecretUnreadable
         body = {"ciphertext": text, **_bound_to(binding)}
         answer = await self._call("POST", f"/decrypt/{self._name}", body)
-        if answer.status == 400:  # how the engine says that it does not authenticate
-            raise SecretUnreadable
         if answer.status != 200:
-            raise VaultUnavailable
+            raise _refusal(answer)
         try:
             return b64decode(text_of(answer, "data", "plaintext"), validate=True)
         except binascii.Error:
@@ -114,6 +112,15 @@ class TransitKeys:
             return Path(self._token_file).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError):
             raise VaultUnavailable from None
+
+
+def _refusal(answer: Answer) -> SecretUnreadable | VaultUnavailable:
+    """Why the engine did not decrypt; some versions answer 500 to what does not authenticate."""
+    errors = str(answer.body.get("errors", ""))
+    is_changed = "message authentication failed" in errors or "unable to decrypt" in errors
+    if is_changed or (answer.status == 400 and "not found" not in errors):
+        return SecretUnreadable()
+    return VaultUnavailable()
 
 
 def _bound_to(binding: KeyBinding) -> dict[str, str]:
