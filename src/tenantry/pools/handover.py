@@ -9,7 +9,7 @@ from tenantry.core.events import AuditSink
 from tenantry.isolation.context import TenantContext
 from tenantry.pools.base import Dial, Identity
 from tenantry.pools.closing import Background
-from tenantry.pools.levels import LEVELS
+from tenantry.pools.levels import borrower, idle_owner
 from tenantry.pools.ownership import Mismatch, Owned, OwnershipMap
 
 Moment = Literal["request", "hand_out", "return"]
@@ -60,10 +60,10 @@ class Handover:
         Raises:
             OwnershipViolated: one of them names somebody else.
         """
-        mismatch = self._map.compare(owned, LEVELS[dial.level].idle_owner(dial))
+        mismatch = self._map.compare(owned, idle_owner(dial))
         if mismatch is not None:
             await self._refuse(ctx, dial, owned, "hand_out", mismatch)
-        self._map.transfer(owned, dial.key)
+        self._map.transfer(owned, borrower(dial))
 
     async def confirm(
         self, ctx: TenantContext, dial: Dial[Any], owned: Owned, reported: Identity
@@ -83,7 +83,7 @@ class Handover:
         Raises:
             OwnershipViolated: one of them names somebody else.
         """
-        mismatch = self._map.compare(owned, dial.key)
+        mismatch = self._map.compare(owned, borrower(dial))
         if mismatch is not None:
             await self._refuse(ctx, dial, owned, "return", mismatch)
 
@@ -99,7 +99,7 @@ class Handover:
         mismatch = self._map.compare_server(owned, expected, reported)
         if mismatch is not None:
             await self._refuse(ctx, dial, owned, "return", mismatch)
-        self._map.transfer(owned, LEVELS[dial.level].idle_owner(dial))
+        self._map.transfer(owned, idle_owner(dial))
 
     def forget(self, owned: Owned) -> None:
         """Take a connection that is being closed out of the map."""

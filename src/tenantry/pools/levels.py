@@ -17,14 +17,32 @@ from tenantry.pools.base import Dial, Level, PoolKey
 
 
 @dataclass(frozen=True, slots=True)
-class SharedKey:
-    """Who owns an idle connection of level `shared`: everyone with this very login."""
+class PrivateOwner:
+    """A tenant's connector, on one level: whose a connection is while lent, and mostly idle too."""
+
+    level: Level
+    key: PoolKey
+
+
+@dataclass(frozen=True, slots=True)
+class SharedOwner:
+    """Everyone with this very login: whose an idle connection of level `shared` is."""
 
     share: tuple[str, ...]
 
 
-Owner = PoolKey | SharedKey
+Owner = PrivateOwner | SharedOwner
 """Under what a connection stands in the ownership map."""
+
+
+def borrower(dial: Dial[Any]) -> Owner:
+    """Whose the connections made by `dial` are while they are lent."""
+    return PrivateOwner(dial.level, dial.key)
+
+
+def idle_owner(dial: Dial[Any]) -> Owner:
+    """Whose the connections made by `dial` are while they are idle."""
+    return SharedOwner(dial.share) if LEVELS[dial.level].by_login else borrower(dial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +58,6 @@ class LevelRules:
     is_kept: bool
     makes_room: bool
     by_login: bool = False
-
-    def idle_owner(self, dial: Dial[Any]) -> Owner:
-        """Whose the connections made by `dial` are while they are idle."""
-        return SharedKey(dial.share) if self.by_login else dial.key
 
 
 LEVELS: Mapping[Level, LevelRules] = MappingProxyType(

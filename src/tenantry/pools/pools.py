@@ -29,7 +29,7 @@ from tenantry.pools.base import (
 from tenantry.pools.closing import Background, close
 from tenantry.pools.figures import Figures, Reason
 from tenantry.pools.handover import Handover
-from tenantry.pools.levels import LEVELS
+from tenantry.pools.levels import borrower, idle_owner
 from tenantry.pools.ownership import Owned
 from tenantry.pools.supply import Supply
 from tenantry.pools.upkeep import Upkeep
@@ -162,7 +162,7 @@ class Pools:
 
     async def _obtain(self, dial: Dial[Any], deadline: float, *, is_first: bool) -> Owned | None:
         """An idle connection that fits, or None with a place to dial in."""
-        tenant, owner = dial.key.tenant, LEVELS[dial.level].idle_owner(dial)
+        tenant, owner = dial.key.tenant, idle_owner(dial)
         is_there, owned = self._supply.take_now(tenant, owner)
         if is_there:
             return owned
@@ -193,7 +193,7 @@ class Pools:
         finally:
             self._figures.connecting(dial.level, -1)
             self._dials.remove(attempt)
-        owned = Owned(connection, key, dial.level, key, now, key.tenant)
+        owned = Owned(connection, borrower(dial), dial.level, key, now, key.tenant)
         owned.is_retired = attempt.is_retired
         self._open.add(owned)
         self._lend(owned)

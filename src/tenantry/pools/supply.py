@@ -11,7 +11,7 @@ from tenantry.core.errors import PoolExhausted
 from tenantry.core.ids import TenantId
 from tenantry.pools.caps import Places
 from tenantry.pools.idle import IdleConnections
-from tenantry.pools.levels import Owner, SharedKey
+from tenantry.pools.levels import Owner, SharedOwner
 from tenantry.pools.ownership import Owned
 from tenantry.pools.turns import Turns, Waiter
 
@@ -138,7 +138,7 @@ class Supply:
 
     def _take_idle(self, tenant: TenantId, owner: Owner) -> Owned | None:
         """An idle connection of this owner, counted for the tenant from now on."""
-        if not isinstance(owner, SharedKey):
+        if not isinstance(owner, SharedOwner):
             return self.idle.take(owner)
         owned = None if self._places.is_full_for(tenant) else self.idle.take(owner)
         if owned is not None:

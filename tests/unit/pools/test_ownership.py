@@ -9,6 +9,7 @@ import pytest
 from tenantry.core.errors import OwnershipViolated, StoreUnavailable
 from tenantry.core.ids import ConnectorId, TenantId, new_id
 from tenantry.pools.base import Identity, Level, PoolKey
+from tenantry.pools.levels import PrivateOwner
 from tenantry.pools.ownership import Owned, OwnershipMap, is_expected
 from tenantry.pools.pools import Pools
 from tests.unit.pools.scripted_server import (
@@ -277,12 +278,13 @@ def test_the_map_knows_nothing_of_a_connection_that_was_closed() -> None:
     key = PoolKey(TenantId(new_id()), ConnectorId(new_id()), 1)
     customer = Customer(context(key.tenant), Customer.named("acme").database)
     connection = run(customer.database.connect())
-    owned = Owned(connection, key, "hybrid", key, 0.0, key.tenant)
+    owner = PrivateOwner("hybrid", key)
+    owned = Owned(connection, owner, "hybrid", key, 0.0, key.tenant)
     ownership, reported = OwnershipMap(), Identity("app", "acme", "s/1")
     ownership.add(owned, reported)
-    assert ownership.compare(owned, key) is None
+    assert ownership.compare(owned, owner) is None
     assert ownership.compare_server(owned, Identity("app", "acme"), reported) is None
     ownership.remove(owned)
-    assert ownership.compare(owned, key) == "map"
+    assert ownership.compare(owned, owner) == "map"
     assert ownership.compare_server(owned, Identity("app", "acme"), reported) == "map"
     assert len(ownership) == 0

@@ -45,6 +45,25 @@ def test_what_is_kept_is_used_again(level: Level, dials: int) -> None:
     run(body())
 
 
+@pytest.mark.req("POOL-1")
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_connector_moved_to_another_level_uses_nothing_of_the_old_one(level: Level) -> None:
+    async def body() -> None:
+        pools = pools_with(per_tenant=4)
+        acme = Customer.named("acme")
+        for other in LEVELS:
+            async with pools.lease(acme.ctx, acme.dial(level=other)):
+                pass
+        dials = acme.database.dials
+        async with pools.lease(acme.ctx, acme.dial(level=level)):
+            pass
+        assert dials == len(LEVELS)
+        assert acme.database.dials == dials + (level == "per_request")
+        await pools.close()
+
+    run(body())
+
+
 def test_at_the_cap_the_least_recently_used_idle_connection_makes_room() -> None:
     async def body() -> None:
         pools = pools_with(total=2)
