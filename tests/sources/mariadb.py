@@ -5,6 +5,7 @@ machine's own MariaDB is touched. Installed by `tests/install_debian.sh`; whatev
 skipped, visibly, where it is missing.
 """
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -104,6 +105,14 @@ class MariaDB:
                 f"WHERE info LIKE '%{like}%' AND info NOT LIKE '%processlist%'"
             )
         ]
+
+    async def comes_true(self, like: str, *, running: bool) -> bool:
+        """Wait until a statement that contains `like` runs there, or until none does."""
+        for _ in range(200):
+            if bool(self.running(like)) == running:
+                return True
+            await asyncio.sleep(0.02)
+        return False
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from tenantry.core.errors import QueryFailed, QueryTimeout, SourceUnreachable
 from tenantry.core.events import Json
 from tenantry.core.secret import Secret
 from tests.integration.connectors.mysql.conftest import Shop
-from tests.sources.mariadb import MariaDB, needs_mariadb
+from tests.sources.mariadb import needs_mariadb
 
 pytestmark = needs_mariadb
 _ENDLESS = "SELECT COUNT(*) FROM seq_1_to_100000000 AS {mark}, seq_1_to_1000000 AS other"
@@ -22,14 +22,6 @@ async def _read(connection: MySQLConnection, sql: str) -> list[list[Json]]:
     columns = await connection.execute(sql)
     async with aclosing(connection.rows()) as rows:
         return [[c.value(v) for c, v in zip(columns, row, strict=True)] async for row in rows]
-
-
-async def _comes_true(server: MariaDB, mark: str, *, running: bool) -> bool:
-    for _ in range(200):
-        if bool(server.running(mark)) == running:
-            return True
-        await asyncio.sleep(0.02)
-    return False
 
 
 async def test_rows_arrive_in_order_with_their_types(connection: MySQLConnection) -> None:
@@ -75,6 +67,24 @@ async def test_a_session_forgets_what_was_left_in_it(
         assert await _read(connection, look) == [[clean]]
     # Another database is the one thing that a reset keeps: the pool sees it in the identity.
     assert (identity.database == "information_schema") == leave.startswith("USE")
+
+
+@pytest.mark.parametrize("mode", ["ANSI", "NO_BACKSLASH_ESCAPES", "ORACLE"])
+@pytest.mark.req("CON-3")
+async def test_sql_is_read_as_the_guard_reads_it_whatever_the_server_prefers(
+    shop: Shop, mode: str
+) -> None:
+    ((usual,),) = shop.server.sql("SELECT @@GLOBAL.sql_mode")
+    shop.server.sql(f"SET GLOBAL sql_mode = '{mode}'")
+    try:
+        connection = await shop.connect()
+        for _ in range(2):
+            rows = await _read(connection, r"""SELECT "it's", '\\', 'a' || 'b', ''""")
+            assert rows == [["it's", "\\", 0, ""]]
+            await connection.reset()
+        await connection.close()
+    finally:
+        shop.server.sql(f"SET GLOBAL sql_mode = '{usual}'")
 
 
 async def test_a_temporary_table_is_gone_after_a_reset(shop: Shop) -> None:
@@ -151,13 +161,13 @@ async def test_the_server_stops_a_statement_that_takes_too_long(shop: Shop) -> N
 async def test_closing_stops_a_query_at_the_server(shop: Shop) -> None:
     connection = await shop.connect()
     task = asyncio.create_task(_read(connection, _ENDLESS.format(mark="cancelled")))
-    assert await _comes_true(shop.server, "cancelled", running=True)
+    assert await shop.server.comes_true("cancelled", running=True)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert shop.server.running("cancelled")  # a closed socket alone would not end it
     await connection.close()
-    assert await _comes_true(shop.server, "cancelled", running=False)
+    assert await shop.server.comes_true("cancelled", running=False)
 
 
 async def test_a_result_cut_short_is_never_mixed_with_the_next(shop: Shop) -> None:
@@ -169,7 +179,7 @@ async def test_a_result_cut_short_is_never_mixed_with_the_next(shop: Shop) -> No
         with pytest.raises(SourceUnreachable, match="not read to its end"):
             await attempt()
     await connection.close()
-    assert await _comes_true(shop.server, "seq_1_to_100000000", running=False)
+    assert await shop.server.comes_true("seq_1_to_100000000", running=False)
 
 
 async def test_a_server_that_ends_the_connection_is_lost(
@@ -177,7 +187,7 @@ async def test_a_server_that_ends_the_connection_is_lost(
 ) -> None:
     number = (await connection.identity()).server.partition("#")[2]
     task = asyncio.create_task(_read(connection, _ENDLESS.format(mark="killed")))
-    assert await _comes_true(shop.server, "killed", running=True)
+    assert await shop.server.comes_true("killed", running=True)
     shop.server.sql(f"KILL CONNECTION {number}")
     with pytest.raises(SourceUnreachable):
         await task

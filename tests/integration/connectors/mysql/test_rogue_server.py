@@ -261,5 +261,7 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
 
 async def test_a_login_that_never_ends_is_given_up() -> None:
     switch = b"\xfemysql_native_password\0" + SALT + b"\0"
+    rogue = Rogue(login=((switch,),) * 50)
     with pytest.raises(Malformed):
-        await _asked(Rogue(login=((switch,),) * 50))
+        await _asked(rogue)
+    assert len(rogue.heard) < 12
