@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-NAMES = ("rls_tax", "platform_cost")
+NAMES = ("rls_tax", "platform_cost", "pools")
 
 
 def main(chosen: list[str]) -> int:

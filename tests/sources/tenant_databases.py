@@ -27,7 +27,7 @@ from tenantry.pools.base import Dial, Identity, Level, PoolKey
 _IDENTITY = "SELECT session_user, current_user, current_database(), pg_backend_pid()"
 _RESET = f"ROLLBACK; RESET ROLE; RESET ALL; {_IDENTITY}"
 # A test's data may be lost with the power; nobody's statistics are needed.
-_FAST = "-c fsync=off -c full_page_writes=off -c autovacuum=off -c max_connections=400"
+_FAST = "-c fsync=off -c full_page_writes=off -c autovacuum=off -c max_connections={}"
 _MINT = ContextMint(b"tests")
 
 
@@ -48,6 +48,10 @@ class PlainConnection:
     async def ping(self) -> None:
         """A round trip."""
         await self.rows("SELECT 1")
+
+    async def become(self, role: str) -> None:
+        """Act as a role that the login is a member of, until the next reset."""
+        await self._connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
 
     async def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """What a statement gives."""
@@ -116,16 +120,21 @@ async def plain_connection(conninfo: str, password: str) -> PlainConnection:
 class TenantServer:
     """The server; its databases hold one row, which tells whose it is."""
 
-    def __init__(self, folder: Path, tenants: int) -> None:
+    def __init__(
+        self, folder: Path, tenants: int, *, sessions: int = 400, scram_iterations: int = 1
+    ) -> None:
+        """A login costs next to nothing, unless `scram_iterations` says otherwise."""
         self._secrets = Secrets.read_or_create(folder / "secrets.json")
-        self._server = EmbeddedPostgres(folder / "postgres", self._secrets, _FAST)
+        options = _FAST.format(sessions)
+        self._server = EmbeddedPostgres(folder / "postgres", self._secrets, options)
         self._count = tenants
+        self._iterations = scram_iterations
         self.tenants: list[TenantDatabase] = []
 
     def __enter__(self) -> "TenantServer":
         self._server.__enter__()
         with self.admin() as admin:
-            admin.execute("SET scram_iterations = 1")  # a login's cost is not what is tested
+            admin.execute(f"SET scram_iterations = {self._iterations:d}".encode())
             admin.execute("SET file_copy_method = clone")
             admin.execute("CREATE DATABASE one_row")
             with self.admin("one_row") as template:
