@@ -4,25 +4,72 @@ Threat: a query names a table that it may not read, and hides it behind a common
 of the same name somewhere else in the statement. So names are resolved by scope, as the database
 does, and where databases differ the narrower reading counts: a name is a common table expression
 only where every one of them would take it for one.
+
+Where sources have schemas, each name is then written out in full and quoted, so that no search
+path, current database or temporary table decides what it means.
 """
+
+from collections.abc import Collection, Iterator, Mapping
 
 from sqlglot import exp
 
+from tenantry.connectors.sql_refusals import NotAllowed, short, unknown_relation
 from tenantry.connectors.sql_vocabulary import Dialect
 
 Relation = tuple[str, ...]
 """A table's name in parts: `("orders",)` or `("public", "orders")`."""
 
 
-def relations(statement: exp.Expr, dialect: Dialect) -> dict[Relation, str]:
-    """Tables of the source that `statement` reads, folded as the database folds names.
+def resolve(
+    statement: exp.Expr, dialect: Dialect, allowed: Collection[Relation]
+) -> dict[int, Relation]:
+    """Find the tables of the source that `statement` reads, and write their names in full.
+
+    Args:
+        statement: changed in place: names that lack their schema get it.
+        dialect: how names are compared.
+        allowed: the tables that may be read, spelt as the source has them.
 
     Returns:
-        For each relation, how the statement writes it.
+        The relation of each `Table` node that is no common table expression, by the node's `id`.
+
+    Raises:
+        NotAllowed: one of them may not be read, or could be several.
     """
-    found: dict[Relation, str] = {}
-    _Resolver(dialect, found).visit(statement, frozenset())
+    known = {tuple(folded(part, dialect, quoted=True) for part in each): each for each in allowed}
+    found: dict[int, Relation] = {}
+    for table in _Resolver(dialect).tables(statement, frozenset()):
+        relation = _match(table, dialect, known)
+        found[id(table)] = relation
+        if len(relation) > 1:
+            _write_in_full(table, relation)
     return found
+
+
+def _match(table: exp.Table, dialect: Dialect, known: Mapping[Relation, Relation]) -> Relation:
+    named = tuple(fold(part, dialect) for part in table.parts)
+    if named in known:
+        return known[named]
+    written = ".".join(part.name for part in table.parts)
+    candidates = [each for each in known if each[-len(named) :] == named]
+    if len(candidates) == 1:
+        return known[candidates[0]]
+    if candidates:
+        names = ", ".join(sorted(".".join(known[each]) for each in candidates))
+        message = f"{short(written)} could be {names}: write its name in full."
+        raise NotAllowed("relation", short(written), message)
+    raise unknown_relation(written, known.values())
+
+
+def _write_in_full(table: exp.Table, relation: Relation) -> None:
+    parts = [exp.to_identifier(part, quoted=True) for part in reversed(relation)]
+    for place, part in zip(("this", "db", "catalog"), parts, strict=False):
+        table.set(place, part)
+
+
+def fold(identifier: exp.Expr, dialect: Dialect) -> str:
+    """The name that `identifier` is, as the database compares it."""
+    return folded(identifier.name, dialect, quoted=bool(identifier.args.get("quoted")))
 
 
 def folded(name: str, dialect: Dialect, *, quoted: bool) -> str:
@@ -37,12 +84,11 @@ def folded(name: str, dialect: Dialect, *, quoted: bool) -> str:
 
 
 class _Resolver:
-    def __init__(self, dialect: Dialect, found: dict[Relation, str]) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._found = found
 
-    def visit(self, node: exp.Expr, visible: frozenset[str], own: str = "") -> None:
-        """Collect tables below `node`.
+    def tables(self, node: exp.Expr, visible: frozenset[str], own: str = "") -> Iterator[exp.Table]:
+        """Tables of the source below `node`.
 
         Args:
             node: any part of the statement.
@@ -52,29 +98,20 @@ class _Resolver:
         """
         with_ = node.args.get("with_")
         if isinstance(with_, exp.With):
-            visible = self._expressions(with_, visible)
-        if isinstance(node, exp.Table):
-            self._table(node, visible)
+            for cte in with_.expressions:
+                name = fold(cte.args["alias"].this, self._dialect)
+                yield from self.tables(cte.this, visible, name if with_.recursive else "")
+                visible |= {name}
+        if isinstance(node, exp.Table) and self._is_stored(node, visible):
+            yield node
         recursive_arm = node.expression if own and isinstance(node, exp.Union) else None
         for child in node.iter_expressions():
-            if child is with_:
-                continue
-            self.visit(child, visible | {own} if child is recursive_arm else visible)
+            if child is not with_:
+                inner = visible | {own} if child is recursive_arm else visible
+                yield from self.tables(child, inner)
 
-    def _expressions(self, with_: exp.With, visible: frozenset[str]) -> frozenset[str]:
-        for cte in with_.expressions:
-            name = self._fold(cte.args["alias"].this)
-            self.visit(cte.this, visible, name if with_.recursive else "")
-            visible |= {name}
-        return visible
-
-    def _table(self, table: exp.Table, visible: frozenset[str]) -> None:
+    def _is_stored(self, table: exp.Table, visible: frozenset[str]) -> bool:
         if not isinstance(table.this, exp.Identifier):
-            return  # a table function: the guard judges it as a function
-        relation = tuple(self._fold(part) for part in table.parts)
-        if len(relation) > 1 or relation[0] not in visible:
-            self._found.setdefault(relation, ".".join(part.name for part in table.parts))
-
-    def _fold(self, identifier: exp.Expr) -> str:
-        quoted = bool(identifier.args.get("quoted"))
-        return folded(identifier.name, self._dialect, quoted=quoted)
+            return False  # a table function: judged as a function
+        named = tuple(fold(part, self._dialect) for part in table.parts)
+        return len(named) > 1 or named[0] not in visible

@@ -25,6 +25,7 @@ class Vocabulary:
         functions: names of functions that may be called, in lower case.
         unparsed: those of them that sqlglot has no class for.
         never: bare words that are functions in disguise, in lower case.
+        callable: whatever may stand before a parenthesis, in lower case.
     """
 
     nodes: frozenset[str]
@@ -33,6 +34,7 @@ class Vocabulary:
     functions: frozenset[str]
     unparsed: frozenset[str]
     never: frozenset[str]
+    callable: frozenset[str]
 
 
 def _lines(file: str) -> list[str]:
@@ -69,6 +71,7 @@ def _vocabulary(dialect: Dialect) -> Vocabulary:
         functions=frozenset(functions),
         unparsed=frozenset(n for n, classes in functions.items() if "Anonymous" in classes),
         never=frozenset(never),
+        callable=frozenset(functions) | syntax["words"],
     )
 
 
