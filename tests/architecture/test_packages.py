@@ -20,6 +20,7 @@ _DISTRIBUTIONS = {"docx": "python-docx", "jwt": "pyjwt", "psycopg_pool": "psycop
 _KNOWN_TO: Mapping[str, tuple[str, ...]] = {
     "aiohttp": (
         "providers/upstream.py",
+        "security/egress/",
         "security/vault/key_service.py",
         "cli/client.py",
         "demo/",

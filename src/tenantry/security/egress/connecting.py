@@ -1,0 +1,113 @@
+"""aiohttp's connector with both checks: the whole DNS answer, and the address really used.
+
+Either alone has a hole. A resolver is not asked about IP literals. A socket factory is not asked
+about the rest of a mixed answer, and aiohttp swallows its refusal when another address answers.
+See docs/adr/0012-egress-checked-twice.md.
+"""
+
+import errno
+import socket
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from tenantry.security.egress.gate import Gate
+
+if TYPE_CHECKING:
+    from aiohttp.tracing import Trace
+
+_MOST_CONNECTIONS = 20
+# Reasons why sockets of the running attempt were refused: the factory may neither wait for the
+# audit log nor see which request it works for. Carries no tenant.
+_REFUSED: ContextVar[list[str]] = ContextVar("egress_refused")
+
+
+class GuardedConnector(aiohttp.TCPConnector):
+    """Connects to nothing that its gate does not let through; keeps no connection for later."""
+
+    def __init__(self, gate: Gate) -> None:
+        """Needs a running event loop.
+
+        Args:
+            gate: judges, for one tenant and entry point.
+        """
+        self._gate = gate
+        super().__init__(
+            resolver=_CheckedResolver(gate),
+            use_dns_cache=False,
+            socket_factory=self._checked_socket,
+            force_close=True,
+            limit=_MOST_CONNECTIONS,
+        )
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list["Trace"],
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.connector.Connection:
+        """A connection for the request.
+
+        Raises:
+            EgressRefused: it may not be reached; recorded.
+            SourceUnreachable: its name is unknown.
+        """
+        host, port = req.url.raw_host or "", req.url.port or 0
+        await self._gate.spelled(host, port)
+        refused: list[str] = []
+        token = _REFUSED.set(refused)
+        connection = None
+        try:
+            connection = await super().connect(req, traces, timeout)
+        except aiohttp.ClientError:
+            if not refused:
+                raise
+        finally:
+            _REFUSED.reset(token)
+        if refused:
+            if connection is not None:  # aiohttp went on to another address of the same answer
+                connection.close()
+            await self._gate.refuse(refused[0], host, port)
+        assert connection is not None  # noqa: S101 - or an error was raised above
+        return connection
+
+    def _checked_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = info
+        # Both kinds of addresses begin with host and port; a zone (the fourth) is never taken.
+        zone = address[3] if len(address) == 4 else 0
+        reason = self._gate.judged([str(address[0])], int(address[1]))
+        if zone:
+            reason = "spelling of an address"
+        if reason is not None:
+            _REFUSED.get().append(reason)
+            raise PermissionError(errno.EACCES, "refused by the egress guard")
+        return socket.socket(family, kind, protocol)
+
+
+class _CheckedResolver(AbstractResolver):
+    """Gives aiohttp an answer only if every address in it may be reached."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The whole answer, whichever family is asked for: aiohttp drops what it cannot use."""
+        del family
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in await self._gate.addresses(host, port)
+        ]
+
+    async def close(self) -> None:
+        """Holds nothing."""
