@@ -155,6 +155,24 @@ def test_who_waits_for_a_dedicated_connection_gets_it_though_others_wait_for_a_p
     assert run(body()) == ["acme", "acme"]
 
 
+@pytest.mark.req("POOL-1", "POOL-3")
+def test_a_tenants_own_cap_holds_for_connections_it_shares() -> None:
+    async def body() -> None:
+        pools = pools_with(total=4, per_tenant=2)
+        acme, globex, initech = (Customer.named("common", "shared") for _ in range(3))
+        globex.database = initech.database = acme.database
+        await asyncio.gather(*(use(pools, customer, 0.1) for customer in (globex, globex, initech)))
+        held = [asyncio.create_task(use(pools, acme, 2.0)) for _ in range(3)]
+        await asyncio.sleep(1.0)
+        snapshot = pools.snapshot()
+        assert (snapshot.levels["shared"].leased, snapshot.waiting) == (2, 1)
+        await asyncio.gather(*held)
+        assert acme.database.dials == 3
+        await pools.close()
+
+    run(body())
+
+
 @pytest.mark.req("POOL-3")
 def test_a_driver_that_hangs_in_close_holds_its_place_only_for_a_while() -> None:
     async def body() -> None:
@@ -200,6 +218,9 @@ def test_the_deadline_of_the_request_is_the_deadline_of_the_wait() -> None:
             with pytest.raises(PoolExhausted):
                 await use(pools, due_in(globex, 2.0), 0.0)
             assert loop.time() == pytest.approx(2.0, abs=0.1)
+        await pools.close()
+
+        pools = pools_with()
         with pytest.raises(PoolExhausted):
             await use(pools, due_in(globex, -1.0), 0.0)
         assert globex.database.dials == 0

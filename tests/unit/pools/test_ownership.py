@@ -130,6 +130,28 @@ def test_a_connection_that_was_tampered_with_while_lent_is_not_taken_back(
 
 
 @pytest.mark.req("POOL-2")
+def test_a_socket_to_a_namesake_on_another_server_is_caught_too() -> None:
+    """The same user, the same database: only the server's own name tells them apart."""
+
+    async def body() -> None:
+        pools = pools_with()
+        acme, globex = Customer.named("prod"), Customer.named("prod")
+        globex.database.host = "another"
+        for customer in (acme, globex):
+            async with pools.lease(customer.ctx, customer.dial()):
+                pass
+        swap_socket(pools, owned_by(pools, acme), owned_by(pools, globex))
+        for customer in (acme, globex):
+            with pytest.raises(OwnershipViolated):
+                async with pools.lease(customer.ctx, customer.dial()) as connection:
+                    await connection.rows()
+        assert acme.database.reads == globex.database.reads == 0
+        await pools.close()
+
+    run(body())
+
+
+@pytest.mark.req("POOL-2")
 def test_a_fresh_connection_that_reached_somebody_elses_database_is_refused() -> None:
     async def body() -> None:
         audit = Recorded()

@@ -204,20 +204,56 @@ def test_a_waiter_that_was_cancelled_but_has_not_run_since_is_passed_over() -> N
 @pytest.mark.req("POOL-3")
 def test_a_place_granted_in_the_instant_of_a_cancellation_goes_to_the_next() -> None:
     async def body() -> None:
-        supply = Supply(1, 1, lambda _: None)
+        supply, initech = Supply(1, 1, lambda _: None), TenantId(new_id())
         assert supply.take_now(ACME, owned().tag) == (True, None)
         loop = asyncio.get_running_loop()
-        first = asyncio.create_task(supply.wait(ACME, owned().tag, loop.time() + 9))
+        first = asyncio.create_task(supply.wait(GLOBEX, owned().tag, loop.time() + 9))
         await asyncio.sleep(0)
-        second = asyncio.create_task(supply.wait(GLOBEX, owned().tag, loop.time() + 9))
+        second = asyncio.create_task(supply.wait(initech, owned().tag, loop.time() + 9))
         await asyncio.sleep(0)
-        supply.free(ACME)
+        supply.free(ACME)  # it is the first one's now, who does not know yet
+        assert (supply.taken, supply.waiting) == (1, 1)
         first.cancel()
-        second_got = await second
-        assert second_got is None
-        assert first.cancelled() or first.done()
-        supply.free(GLOBEX)
+        assert await second is None
+        assert first.cancelled()
+        supply.free(initech)
         assert (supply.taken, supply.waiting) == (0, 0)
+
+    run(body())
+
+
+@pytest.mark.req("POOL-3")
+@pytest.mark.parametrize("is_retired", [False, True])
+def test_a_connection_granted_in_the_instant_of_a_cancellation_is_kept_unless_retired(
+    is_retired: bool,
+) -> None:
+    async def body() -> None:
+        closing: list[Owned] = []
+        supply, mine = Supply(1, 1, closing.append), owned(ACME, "dedicated")
+        supply.take_now(ACME, mine.tag)
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.create_task(supply.wait(ACME, mine.tag, loop.time() + 9))
+        await asyncio.sleep(0)
+        supply.shelve(mine)
+        mine.is_retired = is_retired
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert (mine in supply.idle) == (not is_retired)
+        assert closing == ([mine] if is_retired else [])
+
+    run(body())
+
+
+def test_what_comes_back_after_the_end_is_closed() -> None:
+    async def body() -> None:
+        closing: list[Owned] = []
+        supply, mine = Supply(1, 1, closing.append), owned()
+        supply.take_now(ACME, mine.tag)
+        supply.close()
+        supply.shelve(mine)
+        assert closing == [mine]
+        supply.evicted(mine)
+        assert supply.taken == 0
 
     run(body())
 
