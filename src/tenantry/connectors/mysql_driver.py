@@ -9,7 +9,7 @@ stopped at the server, and its connection is never used again.
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tenantry.connectors.mysql_client import MySQLClient, Row
@@ -18,6 +18,7 @@ from tenantry.connectors.mysql_handshake import Endpoint
 from tenantry.connectors.mysql_packets import Malformed, ServerRefused
 from tenantry.connectors.mysql_values import ResultColumn
 from tenantry.core.errors import SourceUnreachable
+from tenantry.core.events import Json
 from tenantry.db.queries import parse
 from tenantry.pools.base import Identity
 
@@ -137,6 +138,19 @@ class MySQLConnection:
         except ServerRefused as error:
             raise translated(error) from None
 
+    async def plan(self, sql: str) -> list[dict[str, Json]]:
+        """How the server would run a statement that the guard let through; it is not run.
+
+        Raises:
+            QueryFailed: the server rejected it.
+            SourceUnreachable: the connection is lost.
+        """
+        columns = await self.execute(_STATEMENTS["plan"].decode().format(query=sql))
+        return [
+            {column.name: column.value(value) for column, value in zip(columns, row, strict=True)}
+            async for row in self.rows()
+        ]
+
     async def execute(self, sql: str) -> tuple[ResultColumn, ...]:
         """Send a statement that the guard let through; its rows follow from `rows`.
 
@@ -176,10 +190,12 @@ class MySQLConnection:
 
     async def _stop(self) -> None:
         """Tell the server, which does not notice a closed socket while it computes."""
-        kill = _STATEMENTS["stop"].decode().format(connection=self._client.server.connection)
+        server = self._client.server
+        kill = _STATEMENTS["stop"].decode().format(connection=server.connection)
+        endpoint = replace(self._endpoint, addresses=(server.address,))
         try:
             async with asyncio.timeout(_STOP_S):
-                other = await MySQLClient.open(self._endpoint, _STOP_S)
+                other = await MySQLClient.open(endpoint, _STOP_S)
                 try:
                     await other.execute(kill)
                 finally:

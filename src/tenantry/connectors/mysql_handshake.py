@@ -14,6 +14,7 @@ injection this answers: CVE-2011-0411.
 import asyncio
 import hashlib
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tenantry.connectors.mysql_packets import Fields, Malformed, Wire, refusal
@@ -37,12 +38,12 @@ class Endpoint:
     """Where and as whom to connect.
 
     Attributes:
-        address: an IP literal that the egress guard let pass.
+        addresses: IP literals that the egress guard let pass, tried in this order.
         host: the name that the certificate must bear.
         tls: None for a connection in the clear.
     """
 
-    address: str
+    addresses: tuple[str, ...]
     host: str
     port: int
     database: str
@@ -56,11 +57,13 @@ class Server:
     """What the server said of itself.
 
     Attributes:
+        address: which of the endpoint's it is.
         version: as it spells it.
         connection: its number for this connection, which `KILL QUERY` takes.
         names_types: True where column definitions name extended types.
     """
 
+    address: str
     version: str
     connection: int
     names_types: bool
@@ -89,16 +92,7 @@ async def connect(endpoint: Endpoint) -> tuple[Wire, Server]:
             certificate is not the host's.
         ServerRefused: the server refused the login.
     """
-    try:
-        # An IP literal: nothing is resolved again here.
-        reader, writer = await asyncio.open_connection(
-            endpoint.address, endpoint.port, limit=_BUFFER_BYTES
-        )
-    except OSError as error:
-        raise SourceUnreachable(
-            f"Nothing answers at {endpoint.host}, port {endpoint.port}."
-        ) from error
-    wire = Wire(reader, writer)
+    address, wire = await _reached(endpoint)
     try:
         greeting = _greeting(await wire.read())
         offered = _OFFERED & ~(_IS_MYSQL if greeting.extended else 0)
@@ -113,7 +107,17 @@ async def connect(endpoint: Endpoint) -> tuple[Wire, Server]:
         wire.writer.transport.abort()
         raise
     names_types = bool(greeting.extended & _EXTENDED_METADATA)
-    return wire, Server(greeting.version, greeting.connection, names_types)
+    return wire, Server(address, greeting.version, greeting.connection, names_types)
+
+
+async def _reached(endpoint: Endpoint) -> tuple[str, Wire]:
+    for address in endpoint.addresses:
+        with suppress(OSError):
+            # An IP literal: nothing is resolved again here.
+            return address, Wire(
+                *await asyncio.open_connection(address, endpoint.port, limit=_BUFFER_BYTES)
+            )
+    raise SourceUnreachable(f"Nothing answers at {endpoint.host}, port {endpoint.port}.")
 
 
 def _greeting(payload: bytes) -> _Greeting:

@@ -39,7 +39,7 @@ class Shop:
     def endpoint(self, **changed: object) -> Endpoint:
         """Where it is; with something else in place of what is right."""
         right: dict[str, object] = {
-            "address": "127.0.0.1", "host": HOST, "port": self.server.port,
+            "addresses": ("127.0.0.1",), "host": HOST, "port": self.server.port,
             "database": self.database, "user": self.user, "password": Secret(self.password),
             "tls": ssl.create_default_context(cadata=self.server.ca),
         }  # fmt: skip

@@ -218,6 +218,13 @@ async def test_what_is_wrong_with_a_connection_is_told(
     assert shop.password not in str(caught.value)
 
 
+async def test_the_next_address_is_tried_where_one_does_not_answer(shop: Shop) -> None:
+    endpoint = shop.endpoint(addresses=("127.0.0.3", "127.0.0.1"))  # it listens on one alone
+    connection = await MySQLConnection.open(endpoint, Deadlines())
+    assert await _read(connection, "SELECT 1") == [[1]]
+    await connection.close()
+
+
 @pytest.mark.req("CON-4")
 async def test_a_certificate_of_another_authority_is_refused(shop: Shop) -> None:
     stranger = ssl.create_default_context()

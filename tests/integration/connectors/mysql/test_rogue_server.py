@@ -36,7 +36,9 @@ _PASSWORD = "correct horse battery staple"
 
 
 def _endpoint(rogue: Rogue, tls: ssl.SSLContext | None = None) -> Endpoint:
-    return Endpoint("127.0.0.1", "db.acme.test", rogue.port, "shop", "acme", Secret(_PASSWORD), tls)
+    return Endpoint(
+        ("127.0.0.1",), "db.acme.test", rogue.port, "shop", "acme", Secret(_PASSWORD), tls
+    )
 
 
 async def _asked(rogue: Rogue) -> list[tuple[bytes | None, ...]]:
