@@ -43,7 +43,8 @@ class Identity:
 class PhysicalConnection(Protocol):
     """One socket to one database, made by a kind's driver.
 
-    Every method but `close` raises `QueryFailed`, or an `OSError`, when the connection is lost.
+    Every method but `close` raises `SourceUnreachable`, or an `OSError`, when the connection is
+    lost.
     """
 
     async def identity(self) -> Identity:
@@ -87,7 +88,7 @@ class Dial(Generic[C]):
         share: for `shared`, all that the login rests on: kind, server, database, user, digest of
             the secret. Equal ones use the same connections, whichever tenant they are for.
         assume: binds a connection to the tenant when it is handed out, such as by `SET ROLE`;
-            `reset` undoes it.
+            `reset` undoes it. What it raises goes to whoever asked, unless the connection is lost.
         unassumed: what the server must report after `reset`, if `assume` changes it.
     """
 

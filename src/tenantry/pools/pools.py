@@ -34,9 +34,12 @@ from tenantry.pools.ownership import Owned
 from tenantry.pools.supply import Supply
 from tenantry.pools.upkeep import Upkeep
 
+CHECK_S = 2.0
+"""An idle connection that does not answer for this long is taken for dead, and a new one dialled:
+firewalls forget idle connections without a word."""
 RETURN_S = 5.0
 """Longest time for a connection to be reset and checked; a slower one is closed."""
-_NO_ANSWER = "The data source did not answer in time."
+_NO_ANSWER = "The data source did not answer."
 
 
 @dataclass(slots=True, eq=False)
@@ -142,10 +145,11 @@ class Pools:
 
     async def _acquire(self, ctx: TenantContext, dial: Dial[Any]) -> Owned:
         """A connection that is the tenant's own for sure, marked as lent."""
+        loop = asyncio.get_running_loop()
         left_s = min(self._caps.acquire_timeout_s, ctx.deadline - self._clock.monotonic())
-        deadline = asyncio.get_running_loop().time() + left_s
         if left_s <= 0:
             raise PoolExhausted
+        deadline = loop.time() + left_s
         is_retry = False
         while True:
             owned = await self._obtain(dial, deadline, is_first=is_retry)
@@ -153,11 +157,13 @@ class Pools:
                 return await self._connect(ctx, dial, deadline)
             self._lend(owned)
             await self._handover.claim(ctx, dial, owned)
-            reported = await self._hear(dial, owned, deadline)
+            reported = await self._hear(dial, owned, min(deadline, loop.time() + CHECK_S))
             if reported is not None:
                 await self._handover.confirm(ctx, dial, owned, reported)
                 self._figures.count(dial.level, "reused")
                 return owned
+            if loop.time() >= deadline:
+                raise SourceUnreachable(_NO_ANSWER)
             is_retry = True
 
     async def _obtain(self, dial: Dial[Any], deadline: float, *, is_first: bool) -> Owned | None:
@@ -199,25 +205,22 @@ class Pools:
         self._lend(owned)
         reported = await self._hear(dial, owned, deadline)
         if reported is None:
-            raise SourceUnreachable
+            raise SourceUnreachable(_NO_ANSWER)
         await self._handover.enter(ctx, dial, owned, reported)
         self._figures.count(dial.level, "connected")
         return owned
 
-    async def _hear(self, dial: Dial[Any], owned: Owned, deadline: float) -> Identity | None:
+    async def _hear(self, dial: Dial[Any], owned: Owned, until: float) -> Identity | None:
         """Bind a connection to its tenant and let its server say who and where we are.
 
         None when it is dead: one round trip tells both. `assume`, where there is one, is another.
         """
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(until):
                 if dial.assume is not None:
                     await dial.assume(owned.connection)
                 return await owned.connection.identity()
-        except TimeoutError:
-            self._close(owned, "lost")
-            raise SourceUnreachable(_NO_ANSWER) from None
-        except (QueryFailed, OSError):
+        except (SourceUnreachable, OSError):  # no answer in time is a TimeoutError: an OSError
             self._close(owned, "lost")
             return None
         except BaseException:
@@ -230,7 +233,7 @@ class Pools:
         try:
             async with asyncio.timeout(RETURN_S):
                 reported = await self._reset(owned)
-        except (QueryFailed, OSError):  # a hung reset is a TimeoutError, and that an OSError
+        except (QueryFailed, OSError):
             self._close(owned, "lost")  # its tenant has what it asked for, and needs not know
             return
         except BaseException:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tenantry.core.errors import OwnershipViolated, StoreUnavailable
+from tenantry.core.errors import OwnershipViolated, QueryFailed, StoreUnavailable
 from tenantry.core.ids import ConnectorId, TenantId, new_id
 from tenantry.pools.base import Identity, Level, PoolKey
 from tenantry.pools.levels import PrivateOwner
@@ -267,6 +267,30 @@ def test_a_shared_connection_whose_binding_did_not_take_is_refused() -> None:
             async with pools.lease(acme.ctx, dial) as connection:
                 await connection.rows()
         assert acme.database.reads == 0
+        await pools.close()
+
+    run(body())
+
+
+@pytest.mark.req("POOL-1", "POOL-3")
+def test_a_binding_that_the_server_refuses_costs_one_connection_and_tells_why() -> None:
+    async def refuse(connection: ScriptedConnection) -> None:
+        await connection.fail()
+
+    async def body() -> None:
+        pools = pools_with()
+        acme, globex = Customer.named("common", "shared"), Customer.named("common", "shared")
+        globex.database = acme.database
+
+        async def use() -> None:
+            async with pools.lease(acme.ctx, acme.dial()) as connection:
+                await connection.rows()
+
+        await asyncio.gather(use(), use())
+        with pytest.raises(QueryFailed):
+            async with pools.lease(globex.ctx, replace(globex.dial(), assume=refuse)):
+                pass
+        assert pools.snapshot().levels["shared"].idle == 1
         await pools.close()
 
     run(body())

@@ -140,3 +140,41 @@ def test_a_database_that_never_answers_is_unreachable_not_exhausted() -> None:
         await pools.close()
 
     run(body())
+
+
+@pytest.mark.req("POOL-3")
+def test_an_idle_connection_that_a_firewall_forgot_is_replaced_before_the_deadline() -> None:
+    async def body() -> None:
+        pools = pools_with(acquire_timeout_s=10.0)
+        acme = Customer.named("acme")
+        async with pools.lease(acme.ctx, acme.dial()):
+            pass
+        (wire,) = acme.database.sessions
+        wire.is_forgotten = True
+        async with pools.lease(acme.ctx, acme.dial()) as connection:
+            assert await connection.rows("q") == ("acme", "app", "q")
+        assert asyncio.get_running_loop().time() < 3.0
+        await pools.close()
+
+    run(body())
+
+
+@pytest.mark.req("POOL-3")
+def test_a_database_that_falls_silent_is_unreachable_though_it_had_idle_connections() -> None:
+    async def body() -> None:
+        pools = pools_with(acquire_timeout_s=3.0, per_tenant=2)
+        acme = Customer.named("acme")
+
+        async def use() -> None:
+            async with pools.lease(acme.ctx, acme.dial()) as connection:
+                await connection.rows()
+
+        await asyncio.gather(use(), use())
+        acme.database.is_black_hole = True
+        with pytest.raises(SourceUnreachable):
+            await use()
+        assert asyncio.get_running_loop().time() == pytest.approx(3.0, abs=0.1)
+        await pools.close()
+        assert not acme.database.sessions
+
+    run(body())
