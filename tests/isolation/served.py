@@ -226,15 +226,18 @@ def _rows(admin: psycopg.Connection[Any], table: str, where: str, values: list[U
 
 
 @asynccontextmanager
-async def estate(cluster: Cluster, data_dir: Path) -> AsyncIterator[Estate]:
+async def estate(
+    cluster: Cluster, data_dir: Path, providers_file: Path | None = None
+) -> AsyncIterator[Estate]:
     """A served platform with the attacker acme and the victim globex."""
-    async with Service.create(cluster, data_dir) as service:
-        attacker = await _tenant(service, "acme", service.acme)
-        victim = await _tenant(service, "globex", service.globex)
+    async with Service.create(cluster, data_dir, providers_file) as service:
+        attacker = await tenant_of(service, "acme", service.acme)
+        victim = await tenant_of(service, "globex", service.globex)
         yield Estate(service, attacker, victim)
 
 
-async def _tenant(service: Service, name: str, owner: ApiClient) -> Tenant:
+async def tenant_of(service: Service, name: str, owner: ApiClient) -> Tenant:
+    """The clients of a tenant that the service made, a member for each role."""
     clients = {}
     for role in ("admin", "analyst", "viewer"):
         body = {"external_id": f"{name}-{role}", "role": role}

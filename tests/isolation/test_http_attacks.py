@@ -240,8 +240,10 @@ async def test_a_cursor_opens_only_the_list_and_tenant_it_was_made_for(
         strange = made(await served.attacker.owner.get(f"/v1/{other}?limit=1"))["next_cursor"]
         forged.append(strange)
     for cursor in forged:
+        trace = served.trace(served.attacker)
         answer = await served.attacker.owner.get(f"{path}?cursor={quote(cursor)}")
         assert answer.status == 400, cursor
+        assert served.trace(served.attacker) == [*trace, "cursor.refused"]
 
 
 @pytest.mark.req("SEC-4", "CTX-1")

@@ -17,6 +17,7 @@ from tenantry.core.ids import PLATFORM, TenantId
 from tenantry.isolation.context import TenantContext
 from tenantry.platform import Platform
 from tenantry.security.auth import Operator
+from tenantry.security.cursors import CursorRefused
 
 TENANT_HEADERS = frozenset(
     {
@@ -144,12 +145,16 @@ async def record_operator(
 
 
 async def audit_error(platform: Platform, request: Request, error: TenantryError) -> None:
-    """Record what an error says about an attempt: an id that is not there, for this tenant.
+    """Record what an error says about an attempt: an id or a cursor that is not this tenant's.
 
     The id may stand in the path or in the body; without one in the path, the path is the target.
     """
     ctx = request.scope["state"].get("ctx")
-    if ctx is not None and error.http_status == 404:
+    if ctx is None:
+        return
+    if isinstance(error, CursorRefused):
+        await record_refusal(platform, ctx, "cursor.refused", request.url.path)
+    elif error.http_status == 404:
         named = "/".join(str(value) for value in request.path_params.values())
         target = named or request.url.path
         await record_refusal(platform, ctx, "id.unknown", target, "database")

@@ -17,6 +17,10 @@ START = UUID(int=0)
 _TAG = 16
 
 
+class CursorRefused(InvalidRequest):
+    """The cursor is not valid."""
+
+
 class Cursors:
     """Writes and reads cursors; holds their key."""
 
@@ -32,22 +36,22 @@ class Cursors:
         """The position that `write` was given.
 
         Raises:
-            InvalidRequest: the cursor was not made here for this owner and list.
+            CursorRefused: the cursor was not made here for this owner and list.
         """
         try:
             raw = base64.b64decode(cursor.encode(), b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
-            raise InvalidRequest("The cursor is not valid.") from error
+            raise CursorRefused from error
         tag, text = raw[:_TAG], raw[_TAG:]
         if not hmac.compare_digest(tag, self._tag(owner, collection, text)):
-            raise InvalidRequest("The cursor is not valid.")
+            raise CursorRefused
         return text.decode()
 
     def read_id(self, owner: UUID, collection: str, cursor: str | None) -> UUID:
         """The id to continue after; the start of the list without a cursor.
 
         Raises:
-            InvalidRequest: the cursor was not made here for this owner and list.
+            CursorRefused: the cursor was not made here for this owner and list.
         """
         return START if cursor is None else UUID(self.read(owner, collection, cursor))
 

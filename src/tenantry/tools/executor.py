@@ -16,6 +16,7 @@ from tenantry.core.clock import Clock
 from tenantry.core.errors import (
     Forbidden,
     InvalidRequest,
+    NotFound,
     QueryRefused,
     QueryTimeout,
     TenantryError,
@@ -103,6 +104,8 @@ class ToolExecutor:
         return Executed(result, usage, outcome)
 
     async def _attempt(self, name: str, arguments: str) -> tuple[ToolResult, ToolOutcome]:
+        error: TenantryError
+        connector: UUID | None = None
         self._calls += 1
         if self._calls > self._ceilings.calls:
             return await self._too_many(name)
@@ -115,17 +118,21 @@ class ToolExecutor:
         try:
             async with asyncio.timeout(self._seconds_left()):
                 return await tool.run(self._read(arguments)), "ok"
-        except UnknownArguments as error:
-            named: list[Json] = list(error.names)
+        except UnknownArguments as unknown:
+            named: list[Json] = list(unknown.names)
             await self._refuse("tool.argument_refused", name, {"tool": name, "arguments": named})
-            return _failed(name, error), "refused"
+            return _failed(name, unknown), "refused"
         except TimeoutError:
             message = f"The tool took longer than {self._ceilings.seconds:g} seconds."
             return _failed(name, QueryTimeout(message)), "error"
         except FailedAt as failed:
-            return _failed(name, failed.error, failed.connector), _outcome(failed.error)
-        except TenantryError as error:
-            return _failed(name, error), _outcome(error)
+            error, connector = failed.error, failed.connector
+        except TenantryError as raised:
+            error = raised
+        if isinstance(error, NotFound):
+            # Another's name and nobody's are one: the model learns no more, but probing shows.
+            await self._refuse("id.unknown", arguments, {"tool": name})
+        return _failed(name, error, connector), _outcome(error)
 
     async def _too_many(self, name: str) -> tuple[ToolResult, ToolOutcome]:
         """Refuse, and record it once: a flood of calls must not become a flood of events."""

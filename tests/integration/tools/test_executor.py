@@ -222,6 +222,26 @@ async def test_what_a_source_refuses_is_a_refusal_on_record(workshop: Workshop) 
     assert event["detail"]["relation"] == "globex_sales"
 
 
+@pytest.mark.req("SEC-3", "SEC-4")
+@pytest.mark.parametrize(
+    ("tool", "named"),
+    [
+        ("query_data", {"connector": "vault", "sql": "SELECT 1"}),
+        ("describe_data", {"connector": "vault", "table": "sales"}),
+        ("describe_data", {"connector": "warehouse", "table": "globex_sales"}),
+    ],
+)
+async def test_a_name_that_is_not_the_tenants_is_on_record_whoever_else_has_it(
+    workshop: Workshop, tool: str, named: dict[str, str]
+) -> None:
+    acme = workshop.world.acme
+    executed = await workshop.call(workshop.tools(acme), tool, **named)
+    assert (executed.outcome, error(executed)["code"]) == ("error", "not_found")
+    (event,) = await workshop.refusals(acme)
+    assert (event["action"], event["layer"]) == ("id.unknown", "tool")
+    assert event["detail"] == {"tool": tool}
+
+
 @pytest.mark.req("SEC-3")
 async def test_a_tool_that_the_assistant_was_not_given_is_unknown(workshop: Workshop) -> None:
     tools = workshop.tools(workshop.world.acme, ["list_data", "no_such_tool"])
