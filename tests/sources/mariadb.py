@@ -169,7 +169,7 @@ def _start(folder: Path, user: list[str]) -> tuple["subprocess.Popen[bytes]", in
                 "--bind-address=127.0.0.1", f"--socket={folder / 's'}",
                 f"--pid-file={folder / 'pid'}", f"--init-file={folder / 'init.sql'}",
                 f"--ssl-cert={folder / 'server.crt'}", f"--ssl-key={folder / 'server.key'}",
-                f"--secure-file-priv={folder}", *_FAST,
+                f"--secure-file-priv={folder}", f"--tmpdir={folder}", *_FAST,
             ],
             stdout=log,
             stderr=log,

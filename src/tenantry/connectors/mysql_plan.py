@@ -6,12 +6,14 @@ A table's `rows` are looked at once for each combination of rows of the tables b
 Source: MySQL 8.4 reference manual, "EXPLAIN Output Format".
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from tenantry.core.events import Json
 
 MOST_ROWS = 100_000_000
 """A statement that would look at more is refused: a minute's work of a good server."""
+_NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?")
 _REPEATED = ("DEPENDENT", "UNCACHEABLE")  # run anew for every row of the query around it
 
 
@@ -39,4 +41,6 @@ def rows_looked_at(plan: Sequence[Mapping[str, Json]]) -> float:
 
 
 def _number(value: Json, default: float) -> float:
-    return float(value) if isinstance(value, (int, float)) else default
+    """A number of the plan: MySQL sends numbers, MariaDB texts."""
+    found = _NUMBER.fullmatch(str(value))
+    return float(found[0]) if found else default

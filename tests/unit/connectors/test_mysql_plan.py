@@ -26,6 +26,7 @@ def _step(rows: Json, block: Json = 1, kind: str = "SIMPLE", **more: Json) -> St
         ([_step(100, 1, "PRIMARY"), _step(50, 2, "DEPENDENT SUBQUERY")], 5100),
         ([_step(100, 1, "PRIMARY"), _step(7, 2, "UNCACHEABLE SUBQUERY")], 800),
         ([_step(None, 1, "SIMPLE", Extra="No tables used")], 1),
+        ([_step("1000"), _step("1000", filtered="50.00")], 1_001_000),  # as MariaDB sends them
         ([_step("many"), _step(-5), _step(0)], 3),
     ],
 )

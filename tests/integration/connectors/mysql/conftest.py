@@ -1,15 +1,23 @@
 """One MariaDB server for these tests, and a shop's database on it."""
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, fields
+from importlib.metadata import EntryPoint
 
 import pytest
 
+from tenantry.connectors.base import ConnectorServices, Source
+from tenantry.connectors.catalog import Added, ConnectorCatalog, NewConnector
 from tenantry.connectors.mysql_driver import Deadlines, MySQLConnection
 from tenantry.connectors.mysql_handshake import Endpoint
+from tenantry.core.events import Json
 from tenantry.core.secret import Secret
+from tenantry.security.egress.guard import EgressGuard
+from tenantry.security.egress.policy import EgressPolicy
+from tests.sources.lent import lent
 from tests.sources.mariadb import HOST, MariaDB, mariadb_server
+from tests.worlds import World
 
 _TABLES = """
 CREATE TABLE customers (
@@ -45,9 +53,66 @@ class Shop:
         }  # fmt: skip
         return Endpoint(**(right | changed))  # type: ignore[arg-type]
 
+    def options(self, **changed: Json) -> dict[str, Json]:
+        """The options of a connector to it; with something else in place of what is right."""
+        right: dict[str, Json] = {
+            "host": HOST, "port": self.server.port, "database": self.database, "user": self.user,
+            "tls_ca": self.server.ca,
+        }  # fmt: skip
+        return right | changed
+
     async def connect(self, deadlines: Deadlines | None = None) -> MySQLConnection:
         """A connection of its login."""
         return await MySQLConnection.open(self.endpoint(), deadlines or Deadlines())
+
+
+@dataclass(frozen=True, slots=True)
+class _Services(ConnectorServices):
+    egress: EgressGuard
+
+
+class _Names:
+    """Knows the names of this test's servers, and no other."""
+
+    async def addresses(self, host: str) -> Sequence[str]:
+        known = {HOST: ["127.0.0.1"], "inner.acme.test": ["10.0.0.7"]}
+        if host not in known:
+            raise OSError("unknown")
+        return known[host]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where acme adds and opens connectors."""
+
+    world: World
+    services: ConnectorServices
+    catalog: ConnectorCatalog
+
+    async def add(self, shop: Shop, password: str = "", /, **changed: Json) -> Added:
+        """Add a connector `shop`."""
+        secrets = {"password": Secret(password or shop.password)}
+        new = NewConnector("shop", "mysql", shop.options(**changed), secrets)
+        return await self.catalog.create(self.world.acme, new)
+
+    async def source(self, shop: Shop, **changed: Json) -> Source:
+        """A connector `shop`, added and opened."""
+        return self.catalog.source(self.world.acme, (await self.add(shop, **changed)).config)
+
+
+@pytest.fixture
+async def desk(world: World) -> AsyncIterator[Desk]:
+    """A catalogue that knows the kind, whose egress may reach the loopback address."""
+    base = lent(world)
+    known = {field.name: getattr(base, field.name) for field in fields(base)}
+    egress = EgressGuard(world.audit, EgressPolicy.parse("127.0.0.0/8"), _Names())
+    services = _Services(**{**known, "egress": egress})
+    catalog = ConnectorCatalog(services)
+    entry = EntryPoint("mysql", "tenantry.connectors.mysql:MySQLConnector", "tenantry.connectors")
+    catalog._kinds = {"mysql": entry}
+    yield Desk(world, services, catalog)
+    await catalog.close()
+    await services.pools.close()
 
 
 @pytest.fixture(scope="session")

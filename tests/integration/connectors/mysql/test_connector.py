@@ -1,0 +1,293 @@
+"""A tenant's MariaDB is added, described, queried and removed like any source (CON-1 to CON-4)."""
+
+import asyncio
+
+import pytest
+
+from tenantry.connectors.base import QueryLimits
+from tenantry.connectors.mysql_options import MySQLOptions
+from tenantry.core.errors import (
+    EgressRefused,
+    InvalidRequest,
+    NotFound,
+    QueryRefused,
+    QueryTimeout,
+    SourceUnreachable,
+)
+from tenantry.core.events import Json
+from tenantry.core.secret import Secret
+from tests.integration.connectors.mysql.conftest import Desk, Shop
+from tests.sources.mariadb import needs_mariadb
+
+pytestmark = needs_mariadb
+_LIMITS = QueryLimits()
+_TYPES = """
+CREATE TABLE kinds (
+  a decimal(20,4), b date, c time, d datetime(3), e json, f blob, g bit(10), h bigint unsigned,
+  i year, j enum('x','y'), k set('p','q'), l geometry, m varchar(20) CHARACTER SET latin1,
+  n uuid, o double, p tinyint(1), q timestamp NULL);
+SET SESSION sql_mode = '', time_zone = '+00:00';
+INSERT INTO kinds VALUES (1234567890123456.7890, '0000-00-00', '838:59:59',
+  '2024-01-02 03:04:05.678', '{"a": [1, 2.5]}', x'00ff', b'1010101010', 18446744073709551615,
+  2024, 'y', 'p,q', ST_GeomFromText('POINT(1 2)'), 'Grüße',
+  '123e4567-e89b-12d3-a456-426614174000', 0.1, 1, NULL);
+"""
+
+
+@pytest.mark.req("CON-1", "CON-2")
+async def test_a_connector_is_added_described_and_queried(desk: Desk, shop: Shop) -> None:
+    added = await desk.add(shop)
+    assert not added.warnings
+    source = desk.catalog.source(desk.world.acme, added.config)
+    await source.test()
+    tables = {table.name: table for table in await source.describe()}
+    assert list(tables) == ["big_orders", "customers", "orders", "salaries"]
+    assert tables["customers"].description == "whom we sell to"
+    assert [c.description for c in tables["orders"].columns] == [
+        "primary key", "refers to customers.id", "", "",
+    ]  # fmt: skip
+    result = await source.query(
+        "SELECT c.name, SUM(o.total) AS revenue FROM orders o JOIN customers c "
+        "ON c.id = o.customer_id GROUP BY c.name ORDER BY revenue DESC",
+        _LIMITS,
+    )
+    assert result.columns == ("name", "revenue")
+    assert result.types == ("text", "decimal")
+    assert result.rows == (("Initech", "120.50"), ("Umbrella", "99.00"))
+    assert not result.truncated
+
+
+@pytest.mark.req("CON-3")
+async def test_every_type_arrives_as_what_it_is(desk: Desk, shop: Shop) -> None:
+    database = shop.server.create_database()
+    shop.server.sql(_TYPES, database)
+    user, password = shop.server.create_login(database)
+    own = Shop(shop.server, database, user, password)
+    result = await (await desk.source(own)).query("SELECT * FROM kinds", _LIMITS)
+    assert dict(
+        zip(result.columns, zip(result.types, result.rows[0], strict=True), strict=True)
+    ) == {
+        "a": ("decimal", "1234567890123456.7890"),
+        "b": ("date", "0000-00-00"),
+        "c": ("time", "838:59:59"),
+        "d": ("timestamp", "2024-01-02T03:04:05.678"),
+        "e": ("json", {"a": [1, 2.5]}),
+        "f": ("binary", "AP8="),
+        "g": ("integer", 682),
+        "h": ("integer", 18446744073709551615),
+        "i": ("integer", 2024),
+        "j": ("text", "y"),
+        "k": ("text", "p,q"),
+        "l": ("binary", "AAAAAAEBAAAAAAAAAAAA8D8AAAAAAAAAQA=="),
+        "m": ("text", "Grüße"),
+        "n": ("uuid", "123e4567-e89b-12d3-a456-426614174000"),
+        "o": ("float", 0.1),
+        "p": ("integer", 1),
+        "q": ("timestamp", None),
+    }
+
+
+@pytest.mark.req("CON-2")
+async def test_only_allowed_columns_are_described_sampled_and_shown(desk: Desk, shop: Shop) -> None:
+    access: Json = {"tables": {"customers": ["id", "name"], "orders": "*"}, "samples": True}
+    source = await desk.source(shop, access=access)
+    tables = {table.name: table for table in await source.describe()}
+    assert list(tables) == ["customers", "orders"]
+    assert [c.name for c in tables["customers"].columns] == ["id", "name"]
+    told = tables["customers"].columns[1].description
+    assert told == "as on the invoice; for example: Initech, Umbrella"
+    shown = await source.query("SELECT * FROM customers ORDER BY id", _LIMITS)
+    assert shown.columns == ("id", "name")
+    for hidden in ("SELECT note FROM customers", "SELECT id FROM customers WHERE note = 'x'"):
+        with pytest.raises(QueryRefused, match="note"):
+            await source.query(hidden, _LIMITS)
+    with pytest.raises(QueryRefused, match="salaries"):
+        await source.query("SELECT * FROM salaries", _LIMITS)
+    refused = [
+        e for e in await desk.world.audit_events(desk.world.acme) if e["outcome"] == "refused"
+    ]
+    assert len(refused) == 3
+
+
+async def test_a_schema_is_remembered_until_it_is_looked_at_anew(desk: Desk, shop: Shop) -> None:
+    database = shop.server.create_database()
+    shop.server.sql("CREATE TABLE first (a int)", database)
+    own = Shop(shop.server, database, *shop.server.create_login(database))
+    source = await desk.source(own)
+    assert [table.name for table in await source.describe()] == ["first"]
+    shop.server.sql("CREATE TABLE second (a int)", database)
+    assert [table.name for table in await source.describe()] == ["first"]
+    assert [t.name for t in await source.describe(refresh=True)] == ["first", "second"]
+    assert [table.name for table in await source.describe()] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "rows"),
+    [(QueryLimits(max_rows=5), 5), (QueryLimits(max_rows=100_000, max_bytes=10_000), 9)],
+)
+@pytest.mark.req("CON-3")
+async def test_a_result_of_millions_of_rows_is_cut_at_the_ceiling(
+    desk: Desk, shop: Shop, limits: QueryLimits, rows: int
+) -> None:
+    database = shop.server.create_database()
+    shop.server.sql(
+        "CREATE VIEW wide AS SELECT seq, REPEAT('x', 1000) AS t FROM seq_1_to_10000000", database
+    )
+    own = Shop(shop.server, database, *shop.server.create_login(database))
+    source = await desk.source(own)
+    result = await source.query("SELECT * FROM wide", limits)
+    assert result.truncated
+    assert len(result.rows) == rows
+    assert result.size_bytes <= limits.max_bytes
+    assert (await source.query("SELECT 1 AS one", _LIMITS)).rows == ((1,),)
+    assert await shop.server.comes_true("wide", running=False)
+
+
+@pytest.mark.req("CON-3")
+async def test_a_query_that_would_look_at_too_much_is_not_begun(desk: Desk, shop: Shop) -> None:
+    database = shop.server.create_database()
+    shop.server.sql(
+        "CREATE TABLE many AS SELECT seq FROM seq_1_to_20000; ANALYZE TABLE many", database
+    )
+    own = Shop(shop.server, database, *shop.server.create_login(database))
+    with pytest.raises(QueryRefused, match="narrow it down"):
+        await (await desk.source(own)).query("SELECT COUNT(*) FROM many a, many b", _LIMITS)
+
+
+@pytest.mark.req("CON-3")
+async def test_a_query_that_takes_too_long_is_stopped_at_the_server(desk: Desk, shop: Shop) -> None:
+    database = shop.server.create_database()
+    shop.server.sql("CREATE VIEW slow AS SELECT seq FROM seq_1_to_50000000", database)
+    own = Shop(shop.server, database, *shop.server.create_login(database))
+    source = await desk.source(own)
+    with pytest.raises(QueryTimeout, match=r"0\.5 seconds"):
+        await source.query("SELECT SUM(SIN(seq) * COS(seq)) FROM slow", QueryLimits(timeout_s=0.5))
+    assert await shop.server.comes_true("SIN(", running=False)
+    assert (await source.query("SELECT 1 AS one", _LIMITS)).rows == ((1,),)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "says"),
+    [
+        ({"host": "nowhere.test"}, SourceUnreachable, "name is unknown"),
+        ({"host": "inner.acme.test"}, EgressRefused, "."),
+        ({"host": "169.254.169.254"}, EgressRefused, "."),
+        ({"port": 9}, SourceUnreachable, "port 9"),
+        ({"host": "127.0.0.1"}, SourceUnreachable, "certificate"),
+        ({"tls_ca": ""}, SourceUnreachable, "certificate"),
+        ({"user": "nobody"}, SourceUnreachable, "refused the login"),
+        ({"password": "wrong"}, SourceUnreachable, "refused the login"),
+        ({"database": "nowhere"}, SourceUnreachable, "may not use this database"),
+        ({"database": ""}, InvalidRequest, "database"),
+        ({"port": 0}, InvalidRequest, "port"),
+        ({"port": "3306"}, InvalidRequest, "port"),
+        ({"user": "a\0b"}, InvalidRequest, "user"),
+        ({"host": "a/b"}, InvalidRequest, "host"),
+        ({"host": ""}, InvalidRequest, "host"),
+        ({"tls": "perhaps"}, InvalidRequest, "tls"),
+        ({"tls_ca": "not PEM"}, InvalidRequest, "tls_ca"),
+        ({"level": "none"}, InvalidRequest, "level"),
+        ({"unix_socket": "/run/mysqld.sock"}, InvalidRequest, "unix_socket"),
+        ({"access": {"tables": {"orders": []}}}, InvalidRequest, "access"),
+        ({"access": {"everything": True}}, InvalidRequest, "everything"),
+    ],
+)
+@pytest.mark.req("CON-2", "CON-4")
+async def test_what_is_wrong_with_a_connector_is_told_and_nothing_is_stored(
+    desk: Desk, shop: Shop, changed: dict[str, Json], error: type[Exception], says: str
+) -> None:
+    password = str(changed.pop("password", ""))
+    with pytest.raises(error, match=says) as caught:
+        await desk.add(shop, password, **changed)
+    assert shop.password not in str(caught.value)
+    assert await desk.catalog.list_connectors(desk.world.acme, desk.world.acme.tenant, 10) == []
+
+
+@pytest.mark.parametrize(
+    ("rights", "on", "says"),
+    [
+        ("ALL PRIVILEGES", "*.*", "ALL PRIVILEGES"),
+        ("SELECT, FILE", "*.*", "FILE"),
+        ("SELECT, SUPER", "*.*", "SUPER"),
+        ("SELECT, CONNECTION ADMIN", "*.*", "CONNECTION ADMIN"),
+    ],
+)
+@pytest.mark.req("CON-3")
+async def test_a_login_that_rules_the_server_is_refused(
+    desk: Desk, shop: Shop, rights: str, on: str, says: str
+) -> None:
+    user, password = shop.server.create_login(shop.database, rights, on)
+    with pytest.raises(InvalidRequest, match=says):
+        await desk.add(shop, password, user=user)
+
+
+@pytest.mark.parametrize(
+    ("rights", "changed", "says"),
+    [
+        ("SELECT, INSERT", {}, "INSERT"),
+        ("ALL PRIVILEGES", {}, "ALL PRIVILEGES"),
+        ("SELECT", {"tls": "require", "tls_ca": ""}, "verify-full"),
+        ("SELECT", {"tls": "disable", "tls_ca": ""}, "not encrypted"),
+        ("SELECT", {"access": {"tables": {"nothing": "*"}}}, "no table"),
+    ],
+)
+async def test_what_is_unwise_is_warned_of(
+    desk: Desk, shop: Shop, rights: str, changed: dict[str, Json], says: str
+) -> None:
+    user, password = shop.server.create_login(shop.database, rights)
+    (warning,) = (await desk.add(shop, password, user=user, **changed)).warnings
+    assert says in warning
+
+
+@pytest.mark.parametrize("level", ["hybrid", "dedicated", "shared", "per_request"])
+@pytest.mark.req("POOL-1")
+async def test_every_level_of_pool_serves_it(desk: Desk, shop: Shop, level: str) -> None:
+    source = await desk.source(shop, level=level)
+    for _ in range(2):
+        assert (await source.query("SELECT COUNT(*) AS n FROM orders", _LIMITS)).rows == ((2,),)
+
+
+@pytest.mark.req("POOL-4")
+async def test_a_neighbour_cannot_use_the_connectors_password(desk: Desk, shop: Shop) -> None:
+    config = (await desk.add(shop)).config
+    stolen = desk.catalog.source(desk.world.globex, config)
+    with pytest.raises(NotFound) as caught:
+        await stolen.query("SELECT * FROM orders", _LIMITS)
+    assert "120.50" not in str(caught.value)
+
+
+async def test_a_new_password_retires_the_connections_of_the_old_one(
+    desk: Desk, shop: Shop
+) -> None:
+    user, password = shop.server.create_login(shop.database)
+    added = await desk.add(shop, password, user=user)
+    source = desk.catalog.source(desk.world.acme, added.config)
+    await source.query("SELECT 1 AS one", _LIMITS)
+    shop.server.sql(f"ALTER USER `{user}` IDENTIFIED BY 'anew'")
+    changed = await desk.catalog.change(
+        desk.world.acme, added.config.connector, secrets={"password": Secret("anew")}
+    )
+    assert changed.config.credential_version == 2
+    renewed = desk.catalog.source(desk.world.acme, changed.config)
+    assert (await renewed.query("SELECT 1 AS one", _LIMITS)).rows == ((1,),)
+    assert desk.services.pools.snapshot().levels["hybrid"].retired == 1
+
+
+async def test_a_removed_connector_leaves_no_connection(desk: Desk, shop: Shop) -> None:
+    user, password = shop.server.create_login(shop.database)
+    added = await desk.add(shop, password, user=user)
+    source = desk.catalog.source(desk.world.acme, added.config)
+    await source.query("SELECT 1 AS one", _LIMITS)
+    await desk.catalog.remove(desk.world.acme, added.config.connector)
+    query = f"SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{user}'"
+    for _ in range(100):
+        if shop.server.sql(query) == [["0"]]:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it is still connected")
+
+
+def test_the_options_are_stored_with_their_defaults(shop: Shop) -> None:
+    stored = MySQLOptions.read({"host": "h", "database": "d", "user": "u"}).stored()
+    assert (stored["port"], stored["tls"], stored["level"]) == (3306, "verify-full", "hybrid")
+    assert MySQLOptions.read(stored).stored() == stored
