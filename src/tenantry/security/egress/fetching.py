@@ -4,6 +4,8 @@ Errors carry nothing that was sent or answered, and no chain: a URL's query may 
 """
 
 import asyncio
+import re
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +13,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 
-from tenantry.core.errors import QueryFailed, QueryTimeout, SourceUnreachable
+from tenantry.core.errors import InvalidRequest, QueryFailed, QueryTimeout, SourceUnreachable
 from tenantry.security.egress.connecting import GuardedConnector
 from tenantry.security.egress.gate import Gate
 from tenantry.security.egress.inflating import Inflater
@@ -27,6 +29,7 @@ from tenantry.security.egress.spelling import Refusal, Target, parse_url
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_HEADERS = 100
 _MOST_HEADER_BYTES = 16_384  # one line or field
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _TIMEOUT_TEXT = "The source did not answer in time."
 
 
@@ -58,9 +61,10 @@ async def opened(
         checked_headers(request.headers),
         request.body,
     )
+    tls = _tls(allowance.tls_ca)
     async with _session(gate) as session:
         for followed in range(allowance.max_redirects + 1):
-            response = await _send(session, hop)
+            response = await _send(session, hop, tls)
             try:
                 location = response.headers.get("location")
                 if response.status not in _REDIRECTS or location is None:
@@ -125,7 +129,7 @@ async def _target(gate: Gate, url: str, allowance: Allowance) -> Target:
 async def _redirected(
     gate: Gate, hop: _Hop, status: int, location: str, allowance: Allowance
 ) -> _Hop:
-    url = _joined(hop, location)
+    url = _joined(hop.target, location)
     target = await _target(gate, url, allowance)
     if hop.target.url.scheme == "https" and target.url.scheme != "https":
         await gate.refuse("redirect from https to http", url, target.port)
@@ -140,11 +144,13 @@ async def _redirected(
     return replace(hop, target=target)
 
 
-def _joined(hop: _Hop, location: str) -> str:
-    try:
-        return urljoin(str(hop.target.url), location)
-    except ValueError:
+def _joined(base: Target, location: str) -> str:
+    """The URL that a Location header means (RFC 3986, 4.2), not yet judged."""
+    if _SCHEME.match(location) or not location.isprintable():
         return location
+    if location.startswith(("//", "/\\", "\\")):  # a host: `urljoin` reads some as paths
+        return f"{base.url.scheme}:{location}"
+    return urljoin(str(base.url), location)
 
 
 def _session(gate: Gate) -> aiohttp.ClientSession:
@@ -161,7 +167,18 @@ def _session(gate: Gate) -> aiohttp.ClientSession:
     )
 
 
-async def _send(session: aiohttp.ClientSession, hop: _Hop) -> aiohttp.ClientResponse:
+def _tls(authority: str) -> ssl.SSLContext | bool:
+    if not authority:
+        return True
+    try:
+        return ssl.create_default_context(cadata=authority)
+    except (ssl.SSLError, ValueError):
+        raise InvalidRequest("The authority's certificate is not PEM text.") from None
+
+
+async def _send(
+    session: aiohttp.ClientSession, hop: _Hop, tls: ssl.SSLContext | bool
+) -> aiohttp.ClientResponse:
     try:
         return await session.request(
             hop.method,
@@ -169,6 +186,7 @@ async def _send(session: aiohttp.ClientSession, hop: _Hop) -> aiohttp.ClientResp
             headers=hop.headers,
             data=hop.body,
             allow_redirects=False,
+            ssl=tls,
             skip_auto_headers=("content-type", "accept"),
         )
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError):

@@ -48,6 +48,7 @@ class Allowance:
         max_bytes: of the body, after decompression.
         timeout_s: for all of a fetch, redirects and body included. For a stream: until its headers,
             and then again for each piece.
+        tls_ca: PEM text of the only authority that is trusted; empty means the system's store.
     """
 
     hosts: frozenset[str] | None = None
@@ -55,6 +56,7 @@ class Allowance:
     max_redirects: int = 3
     max_bytes: int = 1 << 20
     timeout_s: float = 20.0
+    tls_ca: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
