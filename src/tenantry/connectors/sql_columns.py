@@ -209,7 +209,9 @@ class _Resolver:
         if isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery):
             return self.query(node.this, inside, ctes)
         self._expressions(node, inside, ctes)
-        return _OPEN._replace(scalar=not isinstance(node, exp.Values))
+        place = node.args.get("offset")  # the name that WITH ORDINALITY's column gets
+        name = {self._column_of(place)} if isinstance(place, exp.Identifier) else set()
+        return _Source(frozenset(name), closed=False, scalar=not isinstance(node, exp.Values))
 
     def _join(
         self, join: exp.Join, inside: _Chain, ctes: _Expressions, joins: list[exp.Join]

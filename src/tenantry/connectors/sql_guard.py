@@ -15,13 +15,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
-from sqlglot.errors import ErrorLevel, SqlglotError
+from sqlglot.errors import SqlglotError
 
 from tenantry.connectors.sql_columns import confine
 from tenantry.connectors.sql_refusals import NotAllowed, Reason, Refused, explain, mistake
 from tenantry.connectors.sql_relations import Relation, resolve
 from tenantry.connectors.sql_syntax import read, reread
 from tenantry.connectors.sql_vocabulary import Dialect
+from tenantry.connectors.sql_writing import write
 
 __all__ = ["Approved", "Reason", "Refused", "Relation", "Scope", "check"]
 
@@ -81,7 +82,7 @@ def _approve(sql: str, scope: Scope) -> Approved:
         stored = resolve(tree, scope.dialect, scope.relations)
         confine(tree, scope.dialect, stored, scope.columns)
         _impose_limit(tree, scope.max_rows)
-        text = tree.sql(scope.dialect, comments=False, unsupported_level=ErrorLevel.IMMEDIATE)
+        text = write(tree, scope.dialect)
         if reread(text, scope.dialect, tree):
             return Approved(text, frozenset(stored.values()))
     raise NotAllowed("statement", "", "The SQL cannot be written back exactly; simplify it.")
@@ -89,18 +90,27 @@ def _approve(sql: str, scope: Scope) -> Approved:
 
 def _impose_limit(tree: exp.Expr, max_rows: int) -> None:
     limit = tree.args.get("limit")
-    if limit is not None:
-        count = limit.expression
-        is_all = isinstance(count, exp.Var) and count.name.upper() == "ALL"
-        if not is_all:
-            if not isinstance(count, exp.Literal) or count.is_string or not count.is_int:
-                raise mistake("Write LIMIT with a plain number.")
-            if int(count.name) <= max_rows:
-                return
+    count = _count(limit) if limit is not None else None
+    if count is None or count > max_rows:
+        imposed = exp.Limit(expression=exp.Literal.number(max_rows))
+        tree.set("limit", imposed)
+
+
+def _count(limit: exp.Expr) -> int | None:
+    """The number of rows asked for; None for all."""
+    if isinstance(limit, exp.Fetch):
+        count = limit.args.get("count") or exp.Literal.number(1)
+        options = limit.args.get("limit_options")
+        plain = options is None or not (
+            options.args.get("percent") or options.args.get("with_ties")
+        )
     else:
-        limit = exp.Limit()
-        tree.set("limit", limit)
-    limit.set("expression", exp.Literal.number(max_rows))
+        count, plain = limit.expression, True
+    if isinstance(count, exp.Var) and count.name.upper() == "ALL":
+        return None
+    if not plain or not isinstance(count, exp.Literal) or count.is_string or not count.is_int:
+        raise mistake("Write LIMIT with a plain number.")
+    return int(count.name)
 
 
 def _encodable(text: str) -> bool:
