@@ -253,3 +253,18 @@ class Connector(Protocol):
     async def close(self) -> None:
         """Let go of everything; the platform is ending."""
         ...
+
+
+@runtime_checkable
+class Completing(Protocol):
+    """A kind that fetches a part of its options before they are stored, such as a document."""
+
+    async def complete(self, ctx: TenantContext, options: Mapping[str, Json]) -> Mapping[str, Json]:
+        """The options of `check`, with what they only refer to; what is there is not fetched.
+
+        Raises:
+            InvalidRequest: what was fetched is not valid.
+            EgressRefused: its address may not be reached.
+            QueryFailed: it cannot be fetched, and why.
+        """
+        ...

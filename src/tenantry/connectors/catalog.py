@@ -14,6 +14,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from tenantry.connectors.base import (
+    Completing,
     Connector,
     ConnectorConfig,
     ConnectorDraft,
@@ -91,7 +92,7 @@ class ConnectorCatalog:
                 "underscores, and starts with a letter or a digit."
             )
         kind = self._connector(new.kind)
-        stored = kind.check(new.options)
+        stored = await _checked(ctx, kind, new.options)
         draft = ConnectorDraft(ConnectorId(new_id()), new.name, stored, new.secrets)
         warnings = await self._probe(ctx, kind, draft)
         sealed = await self._seal(ctx, draft)
@@ -130,7 +131,7 @@ class ConnectorCatalog:
         """
         old = await self.get(ctx, connector)
         kind = self._connector(old.kind)
-        stored = old.options if options is None else kind.check(options)
+        stored = old.options if options is None else await _checked(ctx, kind, options)
         if secrets is None:
             if old.credential_version and kind.destination(stored) != kind.destination(old.options):
                 raise InvalidRequest("Give the secrets again: this is another destination.")
@@ -284,6 +285,13 @@ class ConnectorCatalog:
         await self._services.audit.record(
             ctx.event(action, "allowed", "connector", str(target), {"kind": kind})
         )
+
+
+async def _checked(
+    ctx: TenantContext, kind: Connector, options: Mapping[str, Json]
+) -> Mapping[str, Json]:
+    stored = kind.check(options)
+    return await kind.complete(ctx, stored) if isinstance(kind, Completing) else stored
 
 
 def _config(row: Mapping[str, Any] | None) -> ConnectorConfig:
