@@ -1,5 +1,6 @@
 """What the operator allows besides public addresses, and what nobody may allow."""
 
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ EntryPoint = Literal[
 """Where a tenant can name an address: each of the nine goes through the one guard."""
 
 _SETTING = "TENANTRY_EGRESS_ALLOW"
+_BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +114,12 @@ def _is_this_machine(address: Address) -> bool:
 
 
 def _allowed(entry: str) -> Allowed:
-    network, port = entry, ""
-    if entry.startswith("["):
-        network, _, rest = entry[1:].partition("]")
-        if rest and not rest.startswith(":"):
-            raise StartupRefused(f"{_SETTING}: '{entry}' has something after the bracket.")
-        port = rest.removeprefix(":") if rest else ""
-        if rest == ":":
-            raise StartupRefused(f"{_SETTING}: '{entry}' ends where a port should follow.")
+    network, port = entry, None
+    if bracketed := _BRACKETED.fullmatch(entry):
+        network, port = bracketed.groups()
     elif entry.count(":") == 1:
-        network, _, port = entry.partition(":")
-        if not port:
-            raise StartupRefused(f"{_SETTING}: '{entry}' ends where a port should follow.")
-    return Allowed(_network(entry, network), _port(entry, port) if port else None)
+        network, port = entry.split(":")
+    return Allowed(_network(entry, network), None if port is None else _port(entry, port))
 
 
 def _network(entry: str, text: str) -> Network:
