@@ -10,6 +10,7 @@ from tenantry.core.errors import (
     EgressRefused,
     InvalidRequest,
     NotFound,
+    QueryFailed,
     QueryRefused,
     QueryTimeout,
     SourceUnreachable,
@@ -164,6 +165,24 @@ async def test_a_query_that_takes_too_long_is_stopped_at_the_server(desk: Desk, 
         await source.query("SELECT SUM(SIN(seq) * COS(seq)) FROM slow", QueryLimits(timeout_s=0.5))
     assert await shop.server.comes_true("SIN(", running=False)
     assert (await source.query("SELECT 1 AS one", _LIMITS)).rows == ((1,),)
+
+
+@pytest.mark.req("CON-2")
+async def test_a_server_that_vanishes_meanwhile_is_told_and_costs_one_connection(
+    desk: Desk, shop: Shop
+) -> None:
+    database = shop.server.create_database()
+    shop.server.sql("CREATE VIEW vanishing AS SELECT seq FROM seq_1_to_50000000", database)
+    own = Shop(shop.server, database, *shop.server.create_login(database))
+    source = await desk.source(own)
+    await source.describe()
+    task = asyncio.create_task(source.query("SELECT SUM(TAN(seq)) FROM vanishing", _LIMITS))
+    assert await shop.server.comes_true("TAN(", running=True)
+    shop.server.sql(f"KILL CONNECTION USER `{own.user}`")
+    with pytest.raises(QueryFailed, match="ended the connection|closed the connection"):
+        await task
+    assert (await source.query("SELECT 1 AS one", _LIMITS)).rows == ((1,),)
+    assert desk.services.pools.snapshot().levels["hybrid"].leased == 0
 
 
 @pytest.mark.parametrize(
