@@ -68,6 +68,8 @@ def _tokens(text: str, dialect: Dialect) -> list[Token]:
         raise NotAllowed("statement", first, message)
     if any(token.token_type == TokenType.SEMICOLON for token in tokens):
         raise NotAllowed("statement", ";", "Only one statement can be run at a time.")
+    if any(token.token_type == TokenType.INTO for token in tokens):
+        raise NotAllowed("statement", "INTO", "Results cannot be written anywhere; leave out INTO.")
     return tokens
 
 

@@ -17,17 +17,6 @@ def legitimate() -> list[str]:
     return [*_lines("legitimate.txt"), "SELECT -- the hub\n origin /* code */ FROM flights"]
 
 
-def attacks() -> list[tuple[str, str]]:
-    """Statements that reach outside, each with what is refused about it."""
-    found, reason = [], ""
-    for line in _lines("attacks.txt"):
-        if line.startswith("["):
-            reason = line.strip("[]")
-        else:
-            found.append((line, reason))
-    return found
-
-
 def malformed() -> list[str]:
     """Mistakes, not attacks."""
     return [
