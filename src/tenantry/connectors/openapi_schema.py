@@ -126,11 +126,12 @@ class _Reduction:
     ) -> tuple[Mapping[str, Json], list[str]]:
         """The node with the parts of its `allOf` in it: closed parts would exclude each other."""
         merged: Schema = {key: value for key, value in node.items() if key != "allOf"}
+        whole = list(trail)
         for part in _listed(node.get("allOf")):
-            found, trail = self.resolver.look(part, tuple(trail))
-            found, trail = self._with_all_of(found, trail)
+            found, inner = self._with_all_of(*self.resolver.look(part, tuple(trail)))
             merged = _merged(found, merged)
-        return merged, trail
+            whole += [reference for reference in inner if reference not in whole]
+        return merged, whole
 
     def _any_of(
         self, node: Mapping[str, Json], choices: Sequence[Json], seen: tuple[str, ...], depth: int
