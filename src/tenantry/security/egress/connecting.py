@@ -2,7 +2,7 @@
 
 Either alone has a hole. A resolver is not asked about IP literals. A socket factory is not asked
 about the rest of a mixed answer, and aiohttp swallows its refusal when another address answers.
-See docs/adr/0012-egress-checked-twice.md.
+See docs/adr/0013-egress-checked-twice.md.
 """
 
 import errno

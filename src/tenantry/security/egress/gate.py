@@ -9,7 +9,7 @@ from tenantry.core.events import AuditSink, Json
 from tenantry.isolation.context import TenantContext
 from tenantry.security.egress.addresses import parse_address
 from tenantry.security.egress.policy import EgressPolicy, EntryPoint
-from tenantry.security.egress.resolver import Resolver
+from tenantry.security.egress.resolver import LookUps
 from tenantry.security.egress.spelling import Refusal, canonical_host, named
 
 
@@ -20,14 +20,14 @@ class Gate:
     Attributes:
         audit: where refusals go.
         policy: what may be reached.
-        resolver: where names are looked up.
+        look_ups: where names are looked up.
         ctx: whose attempts these are.
         entry: where the address was named.
     """
 
     audit: AuditSink
     policy: EgressPolicy
-    resolver: Resolver
+    look_ups: LookUps
     ctx: TenantContext
     entry: EntryPoint
 
@@ -86,8 +86,8 @@ class Gate:
 
     async def _look_up(self, name: str) -> tuple[str, ...]:
         try:
-            answer = tuple(await self.resolver.addresses(name))
-        except (OSError, UnicodeError):
+            answer = await self.look_ups.addresses(self.ctx.tenant, name)
+        except (OSError, UnicodeError):  # unknown, malformed, or nobody answered in time
             answer = ()
         if not answer:
             raise SourceUnreachable("The host's name is unknown.")

@@ -18,11 +18,11 @@ from tenantry.security.egress.messages import (
     EgressStream,
 )
 from tenantry.security.egress.policy import EgressPolicy, EntryPoint
-from tenantry.security.egress.resolver import Resolver, SystemResolver
+from tenantry.security.egress.resolver import LookUps, Resolver, SystemResolver
 
 
 class EgressGuard:
-    """One a process; holds nothing of any tenant."""
+    """One a process; keeps nothing of any tenant beyond its requests."""
 
     def __init__(
         self, audit: AuditSink, policy: EgressPolicy, resolver: Resolver | None = None
@@ -36,7 +36,7 @@ class EgressGuard:
         """
         self._audit = audit
         self._policy = policy
-        self._resolver = resolver or SystemResolver()
+        self._look_ups = LookUps(resolver or SystemResolver())
 
     async def resolve(
         self, ctx: TenantContext, entry: EntryPoint, host: str, port: int
@@ -105,4 +105,4 @@ class EgressGuard:
             yield EgressStream(response.status, plain_headers(response), body, str(response.url))
 
     def _gate(self, ctx: TenantContext, entry: EntryPoint) -> Gate:
-        return Gate(self._audit, self._policy, self._resolver, ctx, entry)
+        return Gate(self._audit, self._policy, self._look_ups, ctx, entry)
