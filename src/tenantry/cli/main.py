@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "vault": ("tenantry.cli.vault:vault", "Look after the keys that seal credentials."),
         "ingest": ("tenantry.cli.content:ingest", "Add documents and data files."),
         "ask": ("tenantry.cli.content:ask", "Ask an assistant."),
+        "eval": ("tenantry.cli.evaluate:evaluate", "Measure the quality of answers."),
         "usage": ("tenantry.cli.reports:usage", "What was used, and what it cost."),
         "audit": ("tenantry.cli.reports:audit", "Read and verify the audit log."),
     }
