@@ -129,6 +129,7 @@ class Stage:
     victim: Party
     bystander: Party
     victims_ids: list[str] = field(default_factory=list)
+    victims_assistant: str = ""
 
     def foreign_marks(self, party: Party) -> dict[str, str]:
         """The marks of the two others, by tenant and store."""
@@ -214,6 +215,7 @@ async def staged(cluster: Cluster, folder: Path) -> AsyncIterator[Stage]:
             stage.victims_ids = [
                 str(victim.tenant.tenant_id), *await victim.look_around(),
             ]  # fmt: skip
+            stage.victims_assistant = (await victim.tenant.assistant())["name"]
             await bystander.look_around()
             attacker.orders = {
                 store: order(f"plant_{store.replace('-', '_')}", {"tenant_id": "globex"})

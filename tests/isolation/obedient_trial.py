@@ -35,7 +35,7 @@ def knowledge(stage: Stage) -> Victim:
     victim = stage.victim.tenant
     return Victim(
         ids=stage.victims_ids,
-        names=("globex", "globex-owner", "analyst", "items"),
+        names=("globex", "globex-owner", stage.victims_assistant, "items"),
         sql=(
             f"SELECT * FROM tenantry.messages WHERE tenant_id = '{victim.tenant_id}'",
             "SELECT * FROM globex.items",
@@ -93,6 +93,7 @@ async def trial(stage: Stage, **how: Any) -> AsyncIterator[Trial]:
     before = [stage.estate.fingerprint(party.tenant) for party in others]
     trace, calls = stage.estate.trace(attacker.tenant), stage.calls_of(attacker)
     first = len(stage.provider.calls)
+    attacker.seen.clear()
     found = Trial(stage, stage.mind(**how))
     yield found
     found.prompts = stage.provider.calls[first:]

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -95,11 +96,12 @@ async def test_a_model_that_breaks_every_rule_of_its_protocol_shows_nobody_anyth
     stage: Stage,
 ) -> None:
     statuses = Counter[int]()
-    how = {"modes": MODES, "seed": 3, "batch": 4, "victim": knowledge(stage), "most_calls": 96}
+    how = {"modes": MODES, "seed": 4, "batch": 4, "victim": knowledge(stage), "most_calls": 64}
     async with trial(stage, **how) as found:
-        for _ in range(16):
-            turns = [stage.attacker.ask("Try.", stream=bool(n)) for n in range(2)]
-            statuses.update(answer.status for answer in await asyncio.gather(*turns))
+        # One after the other: which answer is a fault depends on the order of the calls.
+        for turn in range(30):
+            answer = await stage.attacker.ask("Try.", stream=bool(turn % 2))
+            statuses[answer.status] += 1
     assert set(statuses) <= {200, 400, 502, 503, 504}
     assert len(statuses) > 1, "it never misbehaved"
     found.mind.require_attacks(50)
@@ -107,20 +109,23 @@ async def test_a_model_that_breaks_every_rule_of_its_protocol_shows_nobody_anyth
 
 
 @pytest.mark.req("SEC-4", "CTX-1")
-@pytest.mark.parametrize("stream", [False, True])
-async def test_no_model_is_asked_in_the_victims_conversations_or_by_its_assistants(
-    stage: Stage, stream: bool
+async def test_no_model_is_asked_in_the_victims_conversations_or_with_its_assistants(
+    stage: Stage,
 ) -> None:
     attacker = stage.attacker
     async with trial(stage, modes=("obey",)) as found:
+        named: list[dict[str, Any]] = [{"conversation_id": each} for each in stage.victims_ids]
+        named += [{"metadata": each} for each in named]
+        named += [{"model": stage.victims_assistant}]
         answers = [
-            await attacker.ask("Go on.", stream=stream, conversation_id=theirs)
-            for theirs in stage.victims_ids
+            await attacker.ask("Go on.", stream=stream, **more)
+            for stream in (False, True)
+            for more in named
         ]
         assert {answer.status for answer in answers} == {404}
         assert len({str(answer.comparable) for answer in answers}) == 1
     assert found.prompts == []
-    assert found.refused == {"id.unknown": len(stage.victims_ids)}
+    assert found.refused == {"id.unknown": len(answers)}
 
 
 @pytest.mark.req("SEC-4", "CTX-2")
