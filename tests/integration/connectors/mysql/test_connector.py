@@ -19,6 +19,7 @@ from tenantry.core.events import Json
 from tenantry.core.secret import Secret
 from tests.integration.connectors.mysql.conftest import Desk, Shop
 from tests.sources.mariadb import needs_mariadb
+from tests.sources.rogue_mysql import END, OK, Rogue, definition, packets, text
 
 pytestmark = needs_mariadb
 _LIMITS = QueryLimits()
@@ -238,6 +239,49 @@ async def test_a_login_that_rules_the_server_is_refused(
     user, password = shop.server.create_login(shop.database, rights, on)
     with pytest.raises(InvalidRequest, match=says):
         await desk.add(shop, password, user=user)
+
+
+@pytest.mark.req("POOL-2")
+async def test_a_login_that_the_server_takes_for_another_account_is_refused(
+    desk: Desk, shop: Shop
+) -> None:
+    shop.server.sql(
+        "CREATE USER ''@'%' IDENTIFIED BY 'anonymous';"
+        f"GRANT SELECT ON `{shop.database}`.* TO ''@'%'"
+    )
+    try:
+        with pytest.raises(InvalidRequest, match="another account"):
+            await desk.add(shop, "anonymous", user="whoever")
+    finally:
+        shop.server.sql("DROP USER ''@'%'")
+
+
+@pytest.mark.req("POOL-2")
+async def test_a_database_is_spelt_as_the_server_spells_it(desk: Desk, shop: Shop) -> None:
+    row = text(b"acme@%") + text(b"shop") + text(b"here:3306/1") + text(b"7")
+    names = [definition(name) for name in (b"a", b"b", b"c", b"d")]
+    said = packets(1, b"\x04", *names, END, row, END)
+    rogue = Rogue(answer=lambda asked: said if b"CURRENT_USER" in asked else packets(1, OK))
+    async with rogue.running():
+        with pytest.raises(InvalidRequest, match="Spell the database as the server does: shop"):
+            await desk.add(
+                shop, host="127.0.0.1", port=rogue.port, database="Shop", user="acme",
+                tls="disable",
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changed", [{"port": 3307}, {"host": "127.0.0.1"}, {"tls": "disable"}, {"tls_ca": ""}]
+)
+@pytest.mark.req("POOL-4")
+async def test_a_password_does_not_follow_to_another_or_less_proven_server(
+    desk: Desk, shop: Shop, changed: dict[str, Json]
+) -> None:
+    added = await desk.add(shop)
+    with pytest.raises(InvalidRequest, match="secrets again"):
+        await desk.catalog.change(
+            desk.world.acme, added.config.connector, options=shop.options(**changed)
+        )
 
 
 @pytest.mark.parametrize(

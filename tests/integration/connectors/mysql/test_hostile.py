@@ -19,9 +19,7 @@ pytestmark = needs_mariadb
 _LIMITS = QueryLimits(timeout_s=5)
 _ACCESS = {"tables": {"orders": "*", "customers": "*"}}
 _LITERAL = re.compile(r"'(?:[^'\\]|''|\\.)*'|`(?:[^`]|``)*`")
-_OWN = re.compile(
-    r"Query\t(?!SET NAMES|SET SESSION TRANS|SELECT CURRENT_USER|START TRANS|SHOW GRANTS)"
-)
+_OWN = ("SET NAMES", "SET SESSION TRANS", "SELECT CURRENT_USER", "START TRANS", "SHOW GRANTS")
 
 
 def _statements() -> Iterator[tuple[str, str]]:
@@ -59,12 +57,16 @@ class _Witness:
         server.sql("SET GLOBAL general_log_file = 'witness.log'; SET GLOBAL general_log = ON")
         self._from = self._file.stat().st_size
 
-    def asked(self) -> list[str]:
-        """Statements of the model, in order, without the session's own."""
+    def heard(self) -> list[str]:
+        """Every statement, in order; ends the watch."""
         self._server.sql("SET GLOBAL general_log = OFF")
         text = self._file.read_bytes()[self._from :].decode("utf-8", "replace")
-        lines = [line.partition("Query\t")[2] for line in text.splitlines() if _OWN.search(line)]
+        lines = [line.partition("Query\t")[2] for line in text.splitlines() if "Query\t" in line]
         return [line for line in lines if "general_log" not in line]
+
+    def asked(self) -> list[str]:
+        """Statements of the model, in order, without the session's own; ends the watch."""
+        return [line for line in self.heard() if not line.startswith(_OWN)]
 
 
 @pytest.mark.req("CON-3", "SEC-4")
@@ -100,6 +102,22 @@ async def test_of_a_disguised_statement_only_what_the_guard_wrote_reaches_the_se
     for statement in asked:
         bare = _LITERAL.sub("''", statement)
         assert not re.search(r"salaries|sleep|outfile|drop|/\*|--|#|;", bare, re.IGNORECASE)
+
+
+@pytest.mark.req("CON-3")
+async def test_a_statement_runs_in_a_read_only_transaction_after_its_plan(
+    shop: Shop, source: Source
+) -> None:
+    await source.query("SELECT 1 AS one", _LIMITS)
+    witness = _Witness(shop.server)
+    sql = (await source.query("SELECT id FROM orders", _LIMITS)).sql
+    heard = witness.heard()
+    at = heard.index(sql)
+    assert heard[at - 2 : at] == [
+        "START TRANSACTION READ ONLY",
+        f"EXPLAIN FORMAT=TRADITIONAL {sql}",
+    ]
+    assert "SET SESSION TRANSACTION READ ONLY" in heard[at:]  # and for whoever comes next
 
 
 @pytest.mark.req("SEC-4")
