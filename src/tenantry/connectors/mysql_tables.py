@@ -6,6 +6,7 @@ from tenantry.connectors.base import Column, Table
 from tenantry.connectors.mysql_driver import MySQLConnection
 from tenantry.connectors.mysql_options import MySQLOptions
 from tenantry.connectors.mysql_schema import FoundColumn, FoundTable, find, values
+from tenantry.core.errors import QueryFailed, SourceUnreachable
 
 _SAMPLED_TABLES = 40  # each costs a query; a larger database is described without values
 _SHOWN_VALUES, _SHOWN_CHARACTERS = 3, 40
@@ -23,7 +24,9 @@ async def describe(connection: MySQLConnection, options: MySQLOptions) -> tuple[
         for table in (_within(table, options) for table in await find(connection, options.database))
         if table.columns
     ]
-    sampled = found[:_SAMPLED_TABLES] if options.access.samples else []
+    # Not views: what one costs, or whether it still works, shows only when it is read.
+    stored = [table for table in found if table.rows >= 0]
+    sampled = stored[:_SAMPLED_TABLES] if options.access.samples else []
     samples = {table.name: await _samples(connection, options.database, table) for table in sampled}
     return tuple(_told(table, samples.get(table.name, {})) for table in found)
 
@@ -40,7 +43,12 @@ async def _samples(
     connection: MySQLConnection, database: str, table: FoundTable
 ) -> Mapping[str, Sequence[str]]:
     names = [c.name for c in table.columns if c.type.lower().startswith(_SAMPLED_TYPES)]
-    return await values(connection, database, table.name, names) if names else {}
+    try:
+        return await values(connection, database, table.name, names) if names else {}
+    except SourceUnreachable:
+        raise
+    except QueryFailed:
+        return {}  # one damaged table must not hide the others
 
 
 def _told(table: FoundTable, samples: Mapping[str, Sequence[str]]) -> Table:
