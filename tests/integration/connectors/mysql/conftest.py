@@ -4,6 +4,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint
+from secrets import token_hex
 
 import pytest
 
@@ -90,13 +91,13 @@ class Desk:
     catalog: ConnectorCatalog
 
     async def add(self, shop: Shop, password: str = "", /, **changed: Json) -> Added:
-        """Add a connector `shop`."""
+        """Add a connector."""
         secrets = {"password": Secret(password or shop.password)}
-        new = NewConnector("shop", "mysql", shop.options(**changed), secrets)
+        new = NewConnector(f"shop-{token_hex(4)}", "mysql", shop.options(**changed), secrets)
         return await self.catalog.create(self.world.acme, new)
 
     async def source(self, shop: Shop, **changed: Json) -> Source:
-        """A connector `shop`, added and opened."""
+        """A connector, added and opened."""
         return self.catalog.source(self.world.acme, (await self.add(shop, **changed)).config)
 
 
