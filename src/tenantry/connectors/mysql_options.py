@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tenantry.core.errors import InvalidRequest
 from tenantry.core.events import Json
@@ -18,18 +18,23 @@ class Access(BaseModel):
     """Which tables and columns may be read.
 
     Attributes:
-        tables: columns by table, `*` for all of them; None for every table of the database.
+        schemas: at most the connector's own database; other kinds have several.
+        tables: columns by table, `*` for all of them; a table is named with or without its
+            database. None for every table of the database.
         samples: whether some values of each column are shown to a model beforehand.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    schemas: Annotated[list[_Name], Field(max_length=1)] | None = None
     tables: Annotated[dict[_Name, Literal["*"] | _Columns], Field(max_length=10_000)] | None = None
     samples: bool = False
 
-    def columns(self, table: str) -> frozenset[str] | None:
+    def columns(self, database: str, table: str) -> frozenset[str] | None:
         """Columns of `table` that may be read; None for all, an empty set for none."""
-        allowed = "*" if self.tables is None else self.tables.get(table, [])
+        if self.tables is None:
+            return None
+        allowed = self.tables.get(f"{database}.{table}") or self.tables.get(table) or []
         return None if allowed == "*" else frozenset(allowed)
 
 
@@ -57,6 +62,12 @@ class MySQLOptions(BaseModel):
                 raise ValueError("is no certificate in PEM") from error
         return text
 
+    @model_validator(mode="after")
+    def _has_one_schema(self) -> Self:
+        if self.access.schemas not in (None, [self.database]):
+            raise ValueError("access.schemas can name the connector's database alone")
+        return self
+
     @classmethod
     def read(cls, options: Mapping[str, Json]) -> Self:
         """Options as somebody wrote them.
@@ -68,7 +79,7 @@ class MySQLOptions(BaseModel):
             return cls.model_validate(dict(options))
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part)[:60] for part in first["loc"])
+            where = ".".join(str(part)[:60] for part in first["loc"]) or "access"
             raise InvalidRequest(f"The option {where} is not valid: {first['msg']}.") from None
 
     def stored(self) -> Mapping[str, Json]:

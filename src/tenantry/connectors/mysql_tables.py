@@ -32,7 +32,7 @@ async def describe(connection: MySQLConnection, options: MySQLOptions) -> tuple[
 
 
 def _within(table: FoundTable, options: MySQLOptions) -> FoundTable:
-    allowed = options.access.columns(table.name)
+    allowed = options.access.columns(options.database, table.name)
     if allowed is None:
         return table
     columns = tuple(column for column in table.columns if column.name in allowed)

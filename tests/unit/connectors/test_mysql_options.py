@@ -61,8 +61,15 @@ def test_a_given_authority_is_the_only_one_believed() -> None:
 
 
 def test_columns_are_those_of_the_access_pattern() -> None:
-    access = Access(tables={"orders": "*", "customers": ["id", "name"]})
-    assert access.columns("orders") is None
-    assert access.columns("customers") == frozenset({"id", "name"})
-    assert access.columns("salaries") == frozenset()
-    assert Access().columns("salaries") is None
+    access = Access(tables={"orders": "*", "shop.customers": ["id", "name"]})
+    assert access.columns("shop", "orders") is None
+    assert access.columns("shop", "customers") == frozenset({"id", "name"})
+    assert access.columns("shop", "salaries") == frozenset()
+    assert Access().columns("shop", "salaries") is None
+
+
+def test_the_connectors_own_database_is_the_only_schema() -> None:
+    MySQLOptions.read({**_RIGHT, "access": {"schemas": ["shop"]}})
+    for schemas in (["mysql"], []):
+        with pytest.raises(InvalidRequest, match="database alone"):
+            MySQLOptions.read({**_RIGHT, "access": {"schemas": schemas}})
