@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from secrets import token_hex
 
@@ -67,11 +67,6 @@ class Shop:
         return await MySQLConnection.open(self.endpoint(), deadlines or Deadlines())
 
 
-@dataclass(frozen=True, slots=True)
-class _Services(ConnectorServices):
-    egress: EgressGuard
-
-
 class _Names:
     """Knows the names of this test's servers, and no other."""
 
@@ -104,10 +99,8 @@ class Desk:
 @pytest.fixture
 async def desk(world: World) -> AsyncIterator[Desk]:
     """A catalogue that knows the kind, whose egress may reach the loopback address."""
-    base = lent(world)
-    known = {field.name: getattr(base, field.name) for field in fields(base)}
     egress = EgressGuard(world.audit, EgressPolicy.parse("127.0.0.0/8"), _Names())
-    services = _Services(**{**known, "egress": egress})
+    services = replace(lent(world), egress=egress)
     catalog = ConnectorCatalog(services)
     entry = EntryPoint("mysql", "tenantry.connectors.mysql:MySQLConnector", "tenantry.connectors")
     catalog._kinds = {"mysql": entry}
