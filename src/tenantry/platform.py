@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tenantry.agent.boundary import ModelBoundary
 from tenantry.agent.loop import AgentLoop
@@ -34,6 +34,7 @@ from tenantry.core.settings import Settings
 from tenantry.db.migrate import SigningKey, migrate, pending_migrations
 from tenantry.db.store import Store, open_store
 from tenantry.gateway.passthrough import Gateway
+from tenantry.isolation.break_glass import BreakGlass
 from tenantry.isolation.context import Actor, ContextMint, TenantContext
 from tenantry.isolation.doors import Doors
 from tenantry.isolation.signing import ContextSigner
@@ -60,6 +61,8 @@ from tenantry.providers.registry import KEYLESS, ProviderRegistry
 from tenantry.security.audit import AuditLog
 from tenantry.security.auth import Authenticator
 from tenantry.security.cursors import START, Cursors
+from tenantry.security.egress.guard import EgressGuard
+from tenantry.security.egress.policy import EgressPolicy
 from tenantry.security.members import Members
 from tenantry.security.operators import Operators
 from tenantry.security.tokens import TokenIssuer
@@ -111,6 +114,7 @@ class Platform:
     files: FileStore
     results: ResultFiles
     direct: DirectAccess
+    break_glass: BreakGlass
     patterns: Patterns
     assistants: Assistants
     conversations: Conversations
@@ -271,6 +275,7 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
         files_dir=settings.files_dir,
         vault=vault,
         pools=pools,
+        egress=EgressGuard(audit, _egress_policy(base)),
     )
     connectors = ConnectorCatalog(services)
     stack.push_async_callback(connectors.close)
@@ -305,6 +310,7 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
         rotation=Rotation(db, keys, audit, clock),
         files=files,
         results=results,
+        break_glass=BreakGlass(operator, base.doors.breakglass),
         direct=DirectAccess(db, connectors, results, ledger, clock),
         patterns=patterns,
         assistants=Assistants(db, audit, TOOL_NAMES),
@@ -315,6 +321,15 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
         prices=base.prices,
         mint=base.mint,
     )
+
+
+def _egress_policy(base: _Base) -> EgressPolicy:
+    """What the operator allows; never ourselves or our database."""
+    settings, database = base.settings, conninfo_to_dict(base.store.url)
+    own = [(settings.host, settings.port)] if settings.port else []
+    if host := str(database.get("host", "")):
+        own.append((host, int(database.get("port") or 5432)))
+    return EgressPolicy.parse(settings.egress_allow, own)
 
 
 def _agent(base: _Base, providers: ProviderRegistry, toolbox: Toolbox) -> AgentLoop:

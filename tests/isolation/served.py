@@ -152,6 +152,8 @@ class Tenant:
         }
         if parameter == "tenant_id":
             return {parameter: str(self.tenant_id)}
+        if parameter == "grant_id":
+            return {parameter: str(self.tenant_id)}  # shaped like one; nobody here has any
         if parameter == "model_name":
             return {parameter: (await self.assistant())["name"]}
         if parameter == "table":

@@ -174,7 +174,7 @@ async def test_usage_is_the_callers_own_whatever_it_is_counted_by(served: Estate
 async def test_operations_of_operators_are_closed_to_every_tenants_key(
     served: Estate, operation: Operation
 ) -> None:
-    ids = {"tenant_id": str(served.victim.tenant_id)} if operation.ids else {}
+    ids = {name: str(served.victim.tenant_id) for name in operation.ids}
     attacker, victim = served.attacker, served.victim
     before = served.whole_fingerprint()
     answers = [

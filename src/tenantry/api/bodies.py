@@ -38,6 +38,22 @@ class TenantChangeBody(Body):
     status: Literal["active", "suspended"]
 
 
+class BreakGlassBody(Body):
+    """Why a tenant's content must be read, and for how long; the tenant sees both."""
+
+    reason: Annotated[str, Field(min_length=10, max_length=500)]
+    minutes: int = Field(default=15, ge=1, le=60)
+
+
+class BreakGlassReadBody(Body):
+    """What to read with a grant's token."""
+
+    token: Annotated[SecretStr, Field(max_length=100)]
+    table: Annotated[str, Field(max_length=63)]
+    limit: int = Field(default=100, ge=1, le=1000)
+    skip: int = Field(default=0, ge=0, le=10**9)
+
+
 class TokenBody(Body):
     """A member token to mint; the member is created when the tenant does not know it yet."""
 

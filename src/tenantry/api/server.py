@@ -18,6 +18,7 @@ from tenantry import __version__
 from tenantry.api import (
     assistants,
     audit,
+    break_glass,
     connectors,
     conversations,
     documents,
@@ -76,7 +77,7 @@ def build_resources(platform: Platform | None) -> FastAPI:
     app.state.platform = platform
     for room in (
         health, tenants, members, assistants, conversations, documents, connectors, tables,
-        results, patterns, usage, audit, models,
+        results, patterns, usage, audit, break_glass, models,
     ):  # fmt: skip
         app.include_router(room.router)
     app.add_exception_handler(TenantryError, _on_error)

@@ -18,7 +18,7 @@ from tenantry.core.ids import parse_id
 from tenantry.core.settings import Settings
 from tenantry.db.store import open_store
 from tenantry.platform import Platform, migrate_store, open_platform
-from tenantry.security.scopes import OPERATOR_SCOPES
+from tenantry.security.scopes import OPERATOR_SCOPES, USUAL_OPERATOR_SCOPES
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ def operator_key() -> None:
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(sorted(OPERATOR_SCOPES)))
 def create_operator_key(name: str, scopes: tuple[str, ...]) -> None:
     """Issue an operator key; printed once. A SaaS backend needs only --scope tokens:mint."""
-    chosen = scopes or tuple(OPERATOR_SCOPES)
+    chosen = scopes or tuple(USUAL_OPERATOR_SCOPES)
     key = with_platform(lambda platform: platform.operators.create_key(name, chosen))
     click.echo(key.reveal())
 

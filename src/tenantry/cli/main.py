@@ -23,6 +23,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "member": ("tenantry.cli.tenants:member", "Add and list members."),
         "key": ("tenantry.cli.tenants:key", "Issue, rotate and revoke API keys."),
         "connector": ("tenantry.cli.connectors:connector", "Connect databases, APIs, MCP servers."),
+        "break-glass": (
+            "tenantry.cli.break_glass:break_glass",
+            "Read one tenant for a while, on record.",
+        ),
         "vault": ("tenantry.cli.vault:vault", "Look after the keys that seal credentials."),
         "ingest": ("tenantry.cli.content:ingest", "Add documents and data files."),
         "ask": ("tenantry.cli.content:ask", "Ask an assistant."),

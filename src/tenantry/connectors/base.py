@@ -18,6 +18,7 @@ from tenantry.core.secret import Secret
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database
 from tenantry.pools.pools import Pools
+from tenantry.security.egress.guard import EgressGuard
 from tenantry.security.vault.vault import Vault
 
 
@@ -194,6 +195,7 @@ class ConnectorServices:
         files_dir: root of the tenants' files; one folder a tenant below it.
         vault: opens what `probe` was shown, for whoever connects; nothing else opens it.
         pools: connections to tenants' own databases.
+        egress: the one way to an address that a tenant names.
     """
 
     db: Database
@@ -202,6 +204,7 @@ class ConnectorServices:
     files_dir: Path
     vault: Vault
     pools: Pools
+    egress: EgressGuard
 
 
 class Connector(Protocol):

@@ -20,6 +20,7 @@ from tenantry.core.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from tenantry.core.ids import TenantId
 from tenantry.db.pool import Cursor, RolePool
 from tenantry.db.queries import load
+from tenantry.isolation.declared import BREAK_GLASS_TABLES
 from tenantry.isolation.statements import Parameters, RoleDatabase, Statements, translate
 
 _SQL = load("tenantry.isolation")
@@ -41,6 +42,18 @@ class BreakGlassGrant:
 
 class BreakGlassReader(Statements):
     """Read-only statements on one tenant's rows; each is refused once the grant is over."""
+
+    async def table(self, name: str, limit: int, skip: int = 0) -> list[dict[str, Any]]:
+        """Rows of a table of content, as JSON objects.
+
+        Raises:
+            InvalidRequest: it is none of `BREAK_GLASS_TABLES`.
+            Forbidden: the grant is over.
+        """
+        if name not in BREAK_GLASS_TABLES:
+            raise InvalidRequest(f"Read one of {', '.join(BREAK_GLASS_TABLES)}.")
+        rows = await self.rows(_SQL["break_glass_rows"], of_table=name, most=limit, skipped=skip)
+        return [row["row"] for row in rows]
 
     @asynccontextmanager
     async def _run(self, query: bytes, parameters: Parameters) -> AsyncIterator[Cursor]:
@@ -96,6 +109,20 @@ class BreakGlass:
             raise NotFound
         return BreakGlassGrant(row["opened_grant"], tenant, operator_id, row["until"], token)
 
+    async def close_by_id(self, grant: UUID, operator_id: UUID, request_id: str = "") -> None:
+        """End a grant now, whoever opened it.
+
+        Raises:
+            NotFound: there is no such open grant.
+        """
+        for row in await self.list_grants(limit=1000):
+            if row["grant_id"] == grant:
+                known = BreakGlassGrant(
+                    grant, TenantId(row["tenant_id"]), operator_id, row["expires_at"], ""
+                )
+                return await self.close(known, request_id)
+        raise NotFound
+
     async def close(self, grant: BreakGlassGrant, request_id: str = "") -> None:
         """End a grant now; sessions that are reading with it end too.
 
@@ -121,10 +148,12 @@ class BreakGlass:
             return await statements.rows(_SQL["list_break_glass"], all=include_ended, limit=limit)
 
     @asynccontextmanager
-    async def read(
-        self, grant: BreakGlassGrant, request_id: str = ""
-    ) -> AsyncIterator[BreakGlassReader]:
-        """Read-only statements on the grant's tenant, recorded before they start.
+    async def read(self, token: str, request_id: str = "") -> AsyncIterator[BreakGlassReader]:
+        """Read-only statements on the tenant of a grant, recorded before they start.
+
+        Args:
+            token: the grant's, which its holder alone knows.
+            request_id: the request it happens in.
 
         Raises:
             Forbidden: the grant is over, at the start or meanwhile; an attempt is recorded too.
@@ -132,7 +161,7 @@ class BreakGlass:
         """
         async with self._readers.connection() as connection:
             try:
-                parameters = {"digest": _digest(grant.token), "request_id": request_id}
+                parameters = {"digest": _digest(token), "request_id": request_id}
                 # Commits by itself: the record stays, whatever becomes of the reading.
                 cursor = await connection.execute(_SQL["enter_break_glass"], parameters)
                 row = await cursor.fetchone()

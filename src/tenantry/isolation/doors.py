@@ -20,19 +20,21 @@ class Doors:
         auth: looks up credentials.
         audit: appends to the log.
         operator: keeps the directory.
+        breakglass: reads one tenant under an open grant.
     """
 
     app: RolePool
     auth: RoleDatabase
     audit: RoleDatabase
     operator: RoleDatabase
+    breakglass: RolePool
     pools: tuple[RolePool, ...]
 
     @classmethod
     async def open(cls, stack: AsyncExitStack, settings: Settings, store: Store) -> "Doors":
         """Open a pool for each role; they close with `stack`."""
         secrets = store.secrets
-        app, auth, audit, operator = (
+        app, auth, audit, operator, breakglass = pools = tuple(
             RolePool(
                 store.url,
                 f"tenantry_{role}",
@@ -45,13 +47,20 @@ class Doors:
                 ("auth", secrets.auth_password, 4),
                 ("audit", secrets.audit_password, 4),
                 ("operator", secrets.operator_password, 4),
+                ("breakglass", secrets.breakglass_password, 2),
             )
         )
-        pools = (app, auth, audit, operator)
         for pool in pools:
             await pool.open()
             stack.push_async_callback(pool.close)
-        return cls(app, RoleDatabase(auth), RoleDatabase(audit), RoleDatabase(operator), pools)
+        return cls(
+            app=app,
+            auth=RoleDatabase(auth),
+            audit=RoleDatabase(audit),
+            operator=RoleDatabase(operator),
+            breakglass=breakglass,
+            pools=pools,
+        )
 
     async def refuse_if_unsafe(self) -> None:
         """Start only with roles that can do no more than they must, and with every policy whole.
@@ -64,6 +73,7 @@ class Doors:
             (self.auth, "tenantry_auth"),
             (self.audit, "tenantry_audit"),
             (self.operator, "tenantry_operator"),
+            (RoleDatabase(self.breakglass), "tenantry_breakglass"),
         ):
             async with door.autocommit() as statements:
                 await refuse_unsafe_role(statements, role)

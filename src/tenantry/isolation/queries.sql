@@ -202,3 +202,7 @@ SELECT pg_catalog.set_config('tenantry.break_glass', %(session)s, true);
 -- name: break_glass_tenant
 -- Rows: the tenant this session may read; an error when it is over. Role: tenantry_breakglass.
 SELECT tenantry.break_glass_tenant() AS tenant;
+
+-- name: break_glass_rows
+-- Rows: one JSON object each, of a table that the break-glass role may read.
+SELECT break_glass_rows AS row FROM tenantry.break_glass_rows(%(of_table)s, %(most)s, %(skipped)s);

@@ -121,7 +121,8 @@ def translate(error: psycopg.Error) -> TenantryError:
     state = error.sqlstate or ""
     if state in _BY_STATE:
         return _BY_STATE[state]()
-    if state[:2] in {"22", "23"}:
+    # Without a state: the driver itself could not send the value, such as a text with NUL.
+    if state[:2] in {"22", "23"} or isinstance(error, psycopg.DataError):
         return InvalidRequest("A value is outside what can be stored.")
     if state == "" or state[:2] in {"08", "53", "57", "25"}:
         return StoreUnavailable()

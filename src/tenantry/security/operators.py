@@ -11,7 +11,7 @@ from tenantry.core.ids import PLATFORM, new_id
 from tenantry.db.queries import load
 from tenantry.isolation.statements import RoleDatabase
 from tenantry.security.keys import ApiKey
-from tenantry.security.scopes import OPERATOR_SCOPES
+from tenantry.security.scopes import OPERATOR_SCOPES, USUAL_OPERATOR_SCOPES
 
 _SQL = load("tenantry.security")
 
@@ -25,7 +25,7 @@ class Operators:
         self._audit = audit
         self._clock = clock
 
-    async def create_key(self, name: str, scopes: Iterable[str] = OPERATOR_SCOPES) -> ApiKey:
+    async def create_key(self, name: str, scopes: Iterable[str] = USUAL_OPERATOR_SCOPES) -> ApiKey:
         """A new operator with one key; its secret can be read only now.
 
         Raises:

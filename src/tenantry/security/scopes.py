@@ -26,9 +26,12 @@ ROLE_SCOPES: Mapping[str, frozenset[str]] = {
 """Scopes by role of a member. An owner differs from an admin in that only owners touch owners."""
 
 OPERATOR_SCOPES = frozenset(
-    {"tenants:read", "tenants:write", "tokens:mint", "usage:read", "audit:read"}
+    {"tenants:read", "tenants:write", "tokens:mint", "usage:read", "audit:read", "break-glass"}
 )
 """Everything an operator's key can be allowed; `tokens:mint` is what a SaaS backend needs."""
+
+USUAL_OPERATOR_SCOPES = OPERATOR_SCOPES - {"break-glass"}
+"""What a key is allowed when nothing is said: reading content is asked for by name."""
 
 
 def scopes_for_key(role: str, wanted: Iterable[str] | None) -> frozenset[str]:

@@ -70,7 +70,7 @@ async def test_grant_reads_its_tenant_and_never_the_neighbour(
     with world.admin() as admin:
         everybody = admin.execute("SELECT count(*) FROM tenantry.members").fetchone()
     assert everybody == (2,)
-    async with glass.read(grant) as reader:
+    async with glass.read(grant.token) as reader:
         assert await reader.rows(NAMES) == [{"external_id": f"owner-{world.acme.member}"}]
         foreign = b"SELECT * FROM tenantry.members WHERE tenant_id = %(globex)s"
         assert await reader.rows(foreign, globex=world.globex.tenant) == []
@@ -81,7 +81,7 @@ async def test_grant_reads_its_tenant_and_never_the_neighbour(
 async def test_every_content_table_is_readable(
     glass: BreakGlass, grant: BreakGlassGrant, table: str
 ) -> None:
-    async with glass.read(grant) as reader:
+    async with glass.read(grant.token) as reader:
         await reader.rows(f"SELECT * FROM tenantry.{table}".encode())
 
 
@@ -110,7 +110,7 @@ async def test_grant_allows_nothing_but_reading_content(
     world: World, glass: BreakGlass, grant: BreakGlassGrant, statement: bytes
 ) -> None:
     with pytest.raises(TenantryError):
-        async with glass.read(grant) as reader:
+        async with glass.read(grant.token) as reader:
             await reader.execute(statement)
     with world.admin() as admin:
         assert admin.execute("SELECT count(*) FROM tenantry.members").fetchone() == (2,)
@@ -120,7 +120,7 @@ async def test_grant_allows_nothing_but_reading_content(
 async def test_opening_reading_and_closing_stand_in_the_tenants_own_chain(
     world: World, glass: BreakGlass, grant: BreakGlassGrant
 ) -> None:
-    async with glass.read(grant, "req-read") as reader:
+    async with glass.read(grant.token, "req-read") as reader:
         during = await reader.rows(b"SELECT action FROM tenantry.audit_events ORDER BY seq")
     await glass.close(grant, "req-close")
     events = await world.audit_events(world.acme)
@@ -141,7 +141,7 @@ async def test_reading_that_fails_is_still_on_record(
     world: World, glass: BreakGlass, grant: BreakGlassGrant
 ) -> None:
     with pytest.raises(TenantryError):
-        async with glass.read(grant) as reader:
+        async with glass.read(grant.token) as reader:
             await reader.rows(b"SELECT 1 / 0")
     assert [e["action"] for e in await world.audit_events(world.acme)] == [
         "break_glass.opened",
@@ -155,7 +155,7 @@ async def test_expired_grant_is_refused_and_the_attempt_recorded(
 ) -> None:
     _age(world, 31)
     with pytest.raises(Forbidden, match="not open"):
-        async with glass.read(grant):
+        async with glass.read(grant.token):
             pytest.fail("an expired grant was let in")
     last = (await world.audit_events(world.acme))[-1]
     assert (last["action"], last["outcome"]) == ("break_glass.read", "refused")
@@ -170,7 +170,7 @@ async def test_session_that_outlives_its_grant_is_an_error_never_empty(
     query = f"SELECT * FROM tenantry.{table}".encode()
 
     async def outlive() -> None:
-        async with glass.read(grant) as reader:
+        async with glass.read(grant.token) as reader:
             await reader.execute(b"SET LOCAL enable_indexscan = off")
             await reader.execute(b"SET LOCAL enable_bitmapscan = off")
             await reader.rows(query)
@@ -186,13 +186,13 @@ async def test_session_lasts_five_minutes_at_most(
     world: World, glass: BreakGlass, grant: BreakGlassGrant
 ) -> None:
     async def linger() -> None:
-        async with glass.read(grant) as reader:
+        async with glass.read(grant.token) as reader:
             _age(world, 6)
             await reader.rows(NAMES)
 
     with pytest.raises(Forbidden):
         await linger()
-    async with glass.read(grant) as reader:  # the grant itself goes on
+    async with glass.read(grant.token) as reader:  # the grant itself goes on
         assert len(await reader.rows(NAMES)) == 1
 
 
@@ -201,7 +201,7 @@ async def test_closing_ends_a_session_that_is_reading(
     glass: BreakGlass, grant: BreakGlassGrant
 ) -> None:
     async def read_on() -> None:
-        async with glass.read(grant) as reader:
+        async with glass.read(grant.token) as reader:
             await reader.rows(NAMES)
             await glass.close(grant)
             await reader.rows(NAMES)
@@ -216,11 +216,8 @@ async def test_closing_ends_a_session_that_is_reading(
 async def test_unknown_token_is_refused_and_recorded_with_the_platform(
     world: World, glass: BreakGlass, grant: BreakGlassGrant
 ) -> None:
-    forged = BreakGlassGrant(
-        grant.id, world.globex.tenant, grant.operator_id, grant.expires_at, "0" * 64
-    )
     with pytest.raises(Forbidden):
-        async with glass.read(forged):
+        async with glass.read("0" * 64):
             pytest.fail("a forged token was let in")
     (event,) = await world.audit.platform_events()
     assert (event["action"], event["outcome"]) == ("break_glass.read", "refused")
