@@ -51,8 +51,14 @@ class Traffic:
         """Leases given so far, on all levels."""
         return sum(level.acquired for level in self.pools.snapshot().levels.values())
 
+    @property
+    def is_done(self) -> bool:
+        """Whether that many leases were given, and everything happened that may go wrong."""
+        happened = min(self.outcomes[what] for what in ("cancelled", "rotations", "kills"))
+        return self.acquired >= self.size.acquisitions and happened > 0
+
     async def run(self) -> None:
-        """Until that many leases were given."""
+        """Until it is done."""
         chaos = [
             asyncio.create_task(self._every(0.05, self._cancel_some)),
             asyncio.create_task(self._every(0.20, self._rotate_one)),
@@ -67,7 +73,7 @@ class Traffic:
         await self.pools.close()
 
     async def _work(self) -> None:
-        while self.acquired < self.size.acquisitions:
+        while not self.is_done:
             tenant = self.dice.choice(self.server.tenants)
             for number in range(self.dice.randint(1, 2 * self.size.stay - 1)):
                 task = asyncio.create_task(self._ask(tenant, f"{id(self)}-{number}"))
