@@ -71,6 +71,12 @@ async def test_a_name_rebound_between_two_hops_is_judged_again(street: Street) -
     assert street.audit.reasons == ["loopback"]
 
 
+async def test_a_cookie_set_on_the_way_is_not_sent_on(street: Street) -> None:
+    street.probe.respond = first_then_ok(moved("/next", extra="set-cookie: sid=1; path=/\r\n"))
+    await street.fetch(street.url("public.test"))
+    assert [b"ookie" in request for request in street.probe.requests] == [False, False]
+
+
 async def test_a_redirect_within_the_origin_keeps_the_credential(street: Street) -> None:
     street.probe.respond = first_then_ok(moved("/next"))
     url = street.url("public.test")

@@ -77,6 +77,17 @@ async def test_an_answer_that_the_socket_would_let_pass_is_refused_whole(street:
     assert len(street.audit.events) == 1
 
 
+@pytest.mark.parametrize("host", ["2130706433", "0177.0.0.1", "127.1", "[::1%251]"])
+async def test_a_spelling_that_aiohttp_refuses_itself_is_recorded_too(
+    street: Street, host: str
+) -> None:
+    connector = street.guard.connector(street.ctx, "http_connector")
+    async with aiohttp.ClientSession(connector=connector) as session:
+        with pytest.raises(EgressRefused):
+            await session.get(street.url(host))
+    assert len(street.audit.events) == 1
+
+
 async def test_attempts_side_by_side_are_told_apart(street: Street) -> None:
     connector = street.guard.connector(street.ctx, "http_connector")
     async with aiohttp.ClientSession(connector=connector) as session:
