@@ -13,6 +13,7 @@ import psycopg
 from tenantry.api.serving import serving
 from tenantry.core.settings import Settings
 from tenantry.platform import Platform, open_platform
+from tenantry.security.scopes import OPERATOR_SCOPES
 from tests.worlds import Cluster
 
 
@@ -127,7 +128,8 @@ class Service:
                 serving(platform, "127.0.0.1", 0) as server,
             ):
                 base_url = server.url
-                key = (await platform.operators.create_key("test")).reveal()
+                everything = OPERATOR_SCOPES
+                key = (await platform.operators.create_key("test", everything)).reveal()
                 operator = ApiClient(base_url, key)
                 made = {n: await _tenant(operator, n) for n in ("acme", "globex")}
                 yield cls(

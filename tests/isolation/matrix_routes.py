@@ -60,6 +60,8 @@ async def _ids(tenant: Tenant, maker: ApiClient, operation: Operation) -> Ids:
         # The last of them is what colleagues share; conversations are their member's alone.
         ids: Mapping[str, str] = await NAMED_IN_BODIES[operation][-1](tenant)
         return ids
+    if operation.is_operators:
+        return await tenant.operators_ids(operation)
     found: dict[str, str] = {}
     for parameter in operation.ids:
         if parameter == "conversation_id":

@@ -46,6 +46,9 @@ class Operation:
         return f"{self.method} {self.path}"
 
 
+READ_ROWS = Operation("/v1/operator/break-glass/rows", "POST")
+
+
 def operations_of(openapi: Mapping[str, Any]) -> list[Operation]:
     """Every operation of an OpenAPI document."""
     return sorted(
@@ -81,6 +84,7 @@ class Tenant:
     analyst: ApiClient
     viewer: ApiClient
     revoked: ApiClient
+    operator: ApiClient
     made: int = 0
 
     def fresh_name(self, kind: str) -> str:
@@ -128,6 +132,12 @@ class Tenant:
         body = {"sql": "SELECT * FROM items", "to_file": True}
         return str(made(await (client or self.owner).post(path, body))["file"]["id"])
 
+    async def grant(self) -> Mapping[str, Any]:
+        """A new break-glass grant of the operator on this tenant."""
+        path = f"/v1/tenants/{self.tenant_id}/break-glass"
+        found: Mapping[str, Any] = made(await self.operator.post(path, {"reason": "To be tried."}))
+        return found
+
     async def pattern(self) -> str:
         """The id of a new verified query."""
         connector = await self.connector()
@@ -137,6 +147,15 @@ class Tenant:
             "sql": "SELECT count(*) FROM items",
         }
         return str(made(await self.owner.post("/v1/patterns", body))["id"])
+
+    async def operators_ids(self, operation: Operation) -> dict[str, str]:
+        """What an operator's operation names of this tenant: in its path, and a grant's token."""
+        found: dict[str, str] = {}
+        for parameter in operation.ids:
+            found |= await self.ids_for(parameter)
+        if operation == READ_ROWS:
+            found["token"] = (await self.grant())["token"]
+        return found
 
     async def ids_for(self, parameter: str) -> dict[str, str]:
         """A fresh resource for a path's parameter: the ids that lead to it."""
@@ -149,11 +168,10 @@ class Tenant:
             "connector_id": self.connector,
             "pattern_id": self.pattern,
             "result_id": self.result,
+            "grant_id": self.grant,
         }
         if parameter == "tenant_id":
             return {parameter: str(self.tenant_id)}
-        if parameter == "grant_id":
-            return {parameter: str(self.tenant_id)}  # shaped like one; nobody here has any
         if parameter == "model_name":
             return {parameter: (await self.assistant())["name"]}
         if parameter == "table":
@@ -251,7 +269,7 @@ async def tenant_of(service: Service, name: str, owner: ApiClient) -> Tenant:
     tenant_id = UUID(service.tenants[name]["tenant"]["id"])
     revoked = service.client(key["api_key"])
     return Tenant(name, tenant_id, owner, clients["admin"], clients["analyst"],
-                  clients["viewer"], revoked)  # fmt: skip
+                  clients["viewer"], revoked, service.operator)  # fmt: skip
 
 
 def random_like(ids: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The command line's HTTP client: the public API with a key, nothing else."""
 
 import asyncio
+import io
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -53,7 +54,7 @@ class Client:
         form = aiohttp.FormData()
         for name, value in fields.items():
             form.add_field(name, value)
-        form.add_field("file", file.read_bytes(), filename=file.name)
+        form.add_field("file", io.BytesIO(file.read_bytes()), filename=file.name)
         return asyncio.run(self.call("POST", path, data=form))
 
     def send(self, path: str, content: bytes, media_type: str) -> dict[str, Any]:
