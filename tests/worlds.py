@@ -28,6 +28,14 @@ from tenantry.security.audit import AuditLog
 
 _TEMPLATE = "tenantry_template"
 # A power cut would lose a test's data: let it. Killed processes lose nothing all the same.
+_NOT_COPIED = (
+    # Settings of roles in the database, and who may connect to it.
+    "INSERT INTO pg_db_role_setting SELECT d.oid, s.setrole, s.setconfig FROM pg_db_role_setting s,"
+    " pg_database d WHERE d.datname = %(name)s"
+    " AND s.setdatabase = (SELECT oid FROM pg_database WHERE datname = %(template)s)",
+    "UPDATE pg_database SET datacl = (SELECT datacl FROM pg_database WHERE datname = %(template)s)"
+    " WHERE datname = %(name)s",
+)
 _FAST = "-c fsync=off -c full_page_writes=off -c max_connections=300"
 ALL_SCOPES = frozenset(
     {
@@ -78,10 +86,12 @@ class Cluster:
         """A fresh migrated database; its name."""
         name = f"t_{random.token_hex(8)}"
         with psycopg.connect(self.admin_url("postgres"), autocommit=True) as connection:
-            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
             connection.execute(statement.format(sql.Identifier(name), sql.Identifier(_TEMPLATE)))
-        # Settings of a role in a database are not copied with a template.
-        migrate(self.admin_url(name), self.secrets, self._key())
+            # Not copied with a template. Migrating anew would take four times as long as all else.
+            connection.execute("SET allow_system_table_mods = on")
+            for copy in _NOT_COPIED:
+                connection.execute(copy, {"name": name, "template": _TEMPLATE})
         return name
 
     def drop_database(self, name: str) -> None:

@@ -215,7 +215,7 @@ async def test_no_secret_is_found_where_the_platform_keeps_or_says_anything(
             " WHERE schemaname LIKE 'tenantry%'"
         ).fetchall()
         for (table,) in tables:
-            rows = admin.execute(f"SELECT t::text FROM {table} AS t").fetchall()  # type: ignore[arg-type]
+            rows = admin.execute(f"SELECT t::text FROM {table} AS t").fetchall()
             seen += [text for (text,) in rows]
             assert not any(secret.encode().hex() in text for (text,) in rows), table
     seen.append(caplog.text)

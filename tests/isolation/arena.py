@@ -271,11 +271,10 @@ def _rows(side: Side) -> dict[str, list[dict[str, Any]]]:
         "break_glass_sessions": {"session_id": i, "grant_id": i, "backend_pid": 1,
                                  "opened_at": "2026-01-01 00:00",
                                  "expires_at": "2026-01-01 00:05"},
-        "vault_keys": {"key_version": 1, "wrapped": c("vault_keys").encode(), "wrapped_by": "k",
+        "vault_keys": {"key_version": 1, "wrapped": b"k", "wrapped_by": c("vault_keys"),
                        "created_at": "2026-01-01"},
         "vault_secrets": {"owner_kind": "connector", "owner_id": i, "version": 1, "place": 1,
-                          "field": "password", "key_version": 1,
-                          "sealed": c("vault_secrets").encode()},
+                          "field": c("vault_secrets"), "key_version": 1, "sealed": b"s" * 40},
     }  # fmt: skip
     return {
         table: [row if table == "operators" else {"tenant_id": t, **row}]

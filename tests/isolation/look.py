@@ -3,7 +3,8 @@
 READABLE = (
     "tenants", "members", "api_keys", "audit_events", "usage_events", "assistants",
     "assistant_versions", "conversations", "messages", "tool_calls", "documents", "chunks",
-    "connectors", "data_files", "patterns", "pattern_versions",
+    "connectors", "data_files", "result_files", "patterns", "pattern_versions", "vault_keys",
+    "vault_secrets",
 )  # fmt: skip
 LOOK = " UNION ALL ".join(f"SELECT t::text AS row FROM tenantry.{name} AS t" for name in READABLE)
 FOREIGN = "SELECT content FROM tenantry.messages WHERE tenant_id = %(globex)s"

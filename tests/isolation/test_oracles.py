@@ -143,5 +143,5 @@ def test_no_text_of_tenants_is_sampled(arena: Arena) -> None:
     assert {row[0] for row in sampled} == {
         "audit_events.outcome", "members.role", "members.status", "messages.role",
         "messages.status", "tenants.status", "tool_calls.outcome", "usage_events.kind",
-        "usage_events.operation",
+        "usage_events.operation", "vault_secrets.owner_kind",
     }  # fmt: skip

@@ -59,7 +59,7 @@ def version(instructions: str, owner: TenantId = ACME) -> AssistantVersion:
 
 
 def message(role: Any, content: str) -> StoredMessage:
-    return StoredMessage(ACME, 7, role, content, [], "complete", "r", None, NOW)
+    return StoredMessage(ACME, 7, role, content, [], [], "complete", "r", None, NOW)
 
 
 def prompt(*material: Material, told: str = "Be brief.") -> Prompt:
