@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-NAMES = ("rls_tax", "platform_cost", "pools")
+NAMES = ("rls_tax", "platform_cost", "pools", "sql_guard")
 
 
 def main(chosen: list[str]) -> int:

@@ -9,14 +9,13 @@ statement, and for the database, hidden ones do not exist. A name that nothing v
 refused, and so can be recorded.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlglot import exp
 
 from tenantry.connectors.sql_refusals import unknown_column, unknown_function
-from tenantry.connectors.sql_relations import Relation, fold, folded
+from tenantry.connectors.sql_relations import Relation
+from tenantry.connectors.sql_sources import OPEN, Level, Names, Source
 from tenantry.connectors.sql_vocabulary import VOCABULARIES, Dialect
 
 # What PostgreSQL's table functions call their columns.
@@ -48,7 +47,7 @@ def confine(
         else None
     )
     resolver = _Resolver(dialect, stored, shown)
-    resolver.query(statement, (), {})
+    resolver.check(statement)
     for table in resolver.exposed.values():
         _wall(table, stored[id(table)], resolver.shown(table))
 
@@ -70,31 +69,8 @@ def _wall(table: exp.Table, relation: Relation, visible: Sequence[str]) -> None:
     table.replace(exp.Subquery(this=select, alias=alias, **moved))
 
 
-class _Source(NamedTuple):
-    """What stands in a FROM: names of its columns; more may exist unless it is `closed`."""
-
-    names: frozenset[str]
-    closed: bool
-    table: exp.Table | None = None
-    scalar: bool = False
-
-
-_OPEN = _Source(frozenset(), closed=False)
-
-
-@dataclass(slots=True)
-class _Level:
-    """The sources of one SELECT by alias, and the names that its results get."""
-
-    sources: list[tuple[str, _Source]] = field(default_factory=list)
-    results: frozenset[str] = frozenset()
-
-    def named(self, alias: str) -> Iterator[_Source]:
-        return (source for name, source in self.sources if name == alias)
-
-
-_Chain = tuple[_Level, ...]
-_Expressions = Mapping[str, _Source]
+_Chain = tuple[Level, ...]
+_Expressions = Mapping[str, Source]
 
 
 class _Resolver:
@@ -106,6 +82,8 @@ class _Resolver:
     ) -> None:
         self.exposed: dict[int, exp.Table] = {}
         self._dialect = dialect
+        self._names = Names(dialect)
+        self._entered: set[int] = set()
         self._stored = stored
         self._shown = shown
         self._functions = VOCABULARIES[dialect].functions
@@ -114,7 +92,15 @@ class _Resolver:
         """Columns that `table` may show, as the source spells them."""
         return () if self._shown is None else self._shown[self._stored[id(table)]]
 
-    def query(self, node: exp.Expr, chain: _Chain, ctes: _Expressions) -> _Source:
+    def check(self, statement: exp.Expr) -> None:
+        """Check a whole statement."""
+        self.query(statement, (), {})
+        for table in statement.find_all(exp.Table):
+            # A table at a place where this looks for none: nothing is known about its names.
+            if id(table) in self._stored and id(table) not in self._entered:
+                self._expose(Source(frozenset(), closed=True, table=table))
+
+    def query(self, node: exp.Expr, chain: _Chain, ctes: _Expressions) -> Source:
         """Check a query below the levels of `chain`; what it looks like from outside."""
         ctes = self._with(node, chain, ctes)
         if isinstance(node, exp.Subquery):
@@ -127,8 +113,8 @@ class _Resolver:
             return self._select(node, chain, ctes)
         else:
             self._expressions(node, chain, ctes)
-            return _OPEN
-        level = _Level([("", result)], result.names)
+            return OPEN
+        level = Level([("", result)], result.names)
         for clause in ("order", "limit", "offset"):
             self._ordered(node.args.get(clause), (*chain, level), ctes)
         return result
@@ -140,7 +126,7 @@ class _Resolver:
         known = dict(ctes)
         for cte in with_.expressions:
             alias = cte.args["alias"]
-            name = self._name(alias.this)
+            name = self._names.alias(alias.this)
             body = cte.this
             if with_.recursive and isinstance(body, exp.SetOperation):
                 inside = self._with(body, chain, known)
@@ -148,8 +134,8 @@ class _Resolver:
             known[name] = self._renamed(self.query(body, chain, known), alias)
         return known
 
-    def _select(self, node: exp.Select, chain: _Chain, ctes: _Expressions) -> _Source:
-        level = _Level()
+    def _select(self, node: exp.Select, chain: _Chain, ctes: _Expressions) -> Source:
+        level = Level()
         inside = (*chain, level)
         joins: list[exp.Join] = []
         from_ = node.args.get("from_")
@@ -164,7 +150,7 @@ class _Resolver:
         for join in joins:
             self._expressions(join.args.get("on"), inside, ctes)
         for name, part in node.args.items():
-            if name in {"order"}:
+            if name == "order":
                 self._ordered(part, inside, ctes)
             elif name not in {"from_", "joins", "laterals", "with_"}:
                 self._each(part, inside, ctes)
@@ -180,38 +166,45 @@ class _Resolver:
             before = len(level.sources)
             self._enter(node.this, inside, ctes, joins)
             if alias is not None and alias.this is not None:
-                name = self._name(alias.this)
+                name = self._names.alias(alias.this)
                 level.sources.append((name, self._merged(level.sources[before:])))
         else:
             source = self._source(node, inside, ctes)
             if alias is not None and alias.args.get("columns") and source.table is not None:
                 self._expose(source)
-            name = self._name(alias.this) if alias is not None and alias.this is not None else ""
+            name = (
+                self._names.alias(alias.this)
+                if alias is not None and alias.this is not None
+                else ""
+            )
             if not name and isinstance(node, exp.Table):
-                name = self._name(node.this) if isinstance(node.this, exp.Identifier) else ""
+                name = self._names.alias(node.this) if isinstance(node.this, exp.Identifier) else ""
             level.sources.append((name, self._renamed(source, alias)))
         for join in node.args.get("joins") or ():
             self._join(join, inside, ctes, joins)
         for lateral in node.args.get("laterals") or ():
             self._enter(lateral, inside, ctes, joins)
 
-    def _source(self, node: exp.Expr, inside: _Chain, ctes: _Expressions) -> _Source:
+    def _source(self, node: exp.Expr, inside: _Chain, ctes: _Expressions) -> Source:
         if id(node) in self._stored and isinstance(node, exp.Table):
+            self._entered.add(id(node))
             relation = self._stored[id(node)]
             if self._shown is None:
-                return _Source(frozenset(), closed=False, table=node)
-            names = frozenset(self._column(name, quoted=True) for name in self._shown[relation])
-            return _Source(names, closed=True, table=node)
+                return Source(frozenset(), closed=False, table=node)
+            names = frozenset(
+                self._names.column(name, quoted=True) for name in self._shown[relation]
+            )
+            return Source(names, closed=True, table=node)
         if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
-            return ctes.get(self._name(node.this), _OPEN)
+            return ctes.get(self._names.alias(node.this), OPEN)
         if isinstance(node, exp.Subquery):
             return self.query(node, inside, ctes)
         if isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery):
             return self.query(node.this, inside, ctes)
         self._expressions(node, inside, ctes)
         place = node.args.get("offset")  # the name that WITH ORDINALITY's column gets
-        name = {self._column_of(place)} if isinstance(place, exp.Identifier) else set()
-        return _Source(frozenset(name), closed=False, scalar=not isinstance(node, exp.Values))
+        name = {self._names.of(place)} if isinstance(place, exp.Identifier) else set()
+        return Source(frozenset(name), closed=False, scalar=not isinstance(node, exp.Values))
 
     def _join(
         self, join: exp.Join, inside: _Chain, ctes: _Expressions, joins: list[exp.Join]
@@ -225,12 +218,12 @@ class _Resolver:
             for _, source in level.sources:
                 self._expose(source)
         for identifier in join.args.get("using") or ():
-            name = self._column(identifier.name, quoted=bool(identifier.args.get("quoted")))
+            name = self._names.of(identifier)
             for side in (left, right):
                 if not any(name in source.names for _, source in side):
                     self._unknown(exp.column(identifier.copy()), name, inside, [s for _, s in side])
 
-    def _results(self, expressions: Collection[exp.Expr], level: _Level) -> _Source:
+    def _results(self, expressions: Collection[exp.Expr], level: Level) -> Source:
         names: set[str] = set()
         closed = True
         for each in expressions:
@@ -241,31 +234,28 @@ class _Resolver:
                     names |= source.names
                     closed = closed and source.closed
             elif isinstance(each, exp.Column) or each.args.get("alias") is not None:
-                quoted = self._is_quoted(each)
-                names.add(self._column(each.alias_or_name, quoted=quoted))
+                names.add(self._names.result(each))
             else:
                 closed = False
-        return _Source(frozenset(names), closed)
+        return Source(frozenset(names), closed)
 
     def _given_names(self, expressions: Collection[exp.Expr]) -> frozenset[str]:
         return frozenset(
-            self._column(each.alias, quoted=self._is_quoted(each))
-            for each in expressions
-            if each.args.get("alias") is not None
+            self._names.result(each) for each in expressions if each.args.get("alias") is not None
         )
 
-    def _merged(self, entered: Sequence[tuple[str, _Source]]) -> _Source:
+    def _merged(self, entered: Sequence[tuple[str, Source]]) -> Source:
         """What a join in parentheses with an alias looks like; all columns of its tables."""
         for _, source in entered:
             self._expose(source)
         sources = [source for _, source in entered]
-        return _Source(self._visible(sources), all(source.closed for source in sources))
+        return Source(self._visible(sources), all(source.closed for source in sources))
 
-    def _starred(self, node: exp.Expr, level: _Level) -> list[_Source] | None:
+    def _starred(self, node: exp.Expr, level: Level) -> list[Source] | None:
         if isinstance(node, exp.Columns):
-            return [*(source for _, source in level.sources), _OPEN]
+            return [*(source for _, source in level.sources), OPEN]
         if isinstance(node, exp.Column) and isinstance(node.this, exp.Star):
-            return list(level.named(self._name(node.args["table"]))) or [_OPEN]
+            return list(level.named(self._names.alias(node.args["table"]))) or [OPEN]
         if isinstance(node, exp.Star):
             return [source for _, source in level.sources]
         return None
@@ -281,9 +271,8 @@ class _Resolver:
         for each in part.expressions:
             column = each.this if isinstance(each, exp.Ordered) else each
             bare = isinstance(column, exp.Column) and not column.table
-            quoted = bare and bool(column.this.args.get("quoted"))
             # A bare name means a result before it means a column.
-            if not bare or self._column(column.name, quoted=quoted) not in chain[-1].results:
+            if not bare or self._names.of(column.this) not in chain[-1].results:
                 self._expressions(each, chain, ctes)
 
     def _expressions(self, node: object, chain: _Chain, ctes: _Expressions) -> None:
@@ -295,7 +284,10 @@ class _Resolver:
         elif isinstance(node, exp.Column):
             self._resolve(node, chain)
         elif isinstance(node, exp.Star | exp.Columns):
-            if not isinstance(node.parent, exp.Count):
+            # Those of a SELECT were looked at with its results.
+            if not isinstance(node, exp.Star) or not isinstance(
+                node.parent, exp.Count | exp.Select
+            ):
                 self._expose_all(chain)
             self._each(list(node.iter_expressions()), chain, ctes)
         else:
@@ -308,12 +300,12 @@ class _Resolver:
         elif column.table:
             self._resolve_qualified(column, chain)
         elif self._shown is not None and chain:
-            name = self._column(column.name, quoted=bool(column.this.args.get("quoted")))
+            name = self._names.of(column.this)
             if not any(name in source.names for _, source in chain[-1].sources):
                 self._unknown(column, name, chain, [s for lv in chain for _, s in lv.sources])
 
     def _unknown(
-        self, column: exp.Column, name: str, chain: _Chain, looked: Sequence[_Source]
+        self, column: exp.Column, name: str, chain: _Chain, looked: Sequence[Source]
     ) -> None:
         """A bare name that the nearest sources do not show: refused, or cut off from the others."""
         sources = [source for level in chain for _, source in level.sources]
@@ -330,9 +322,9 @@ class _Resolver:
         qualifier, name = column.args["table"], column.this
         if column.args.get("db") is not None:
             qualifier, name = self._qualifier(column, chain)
-        alias = self._name(qualifier)
+        alias = self._names.alias(qualifier)
         found = [source for level in chain for source in level.named(alias)]
-        wanted = self._column(name.name, quoted=bool(name.args.get("quoted")))
+        wanted = self._names.of(name)
         written = f"{qualifier.name}.{name.name}"
         if not found:
             if self._dialect != "duckdb":
@@ -347,13 +339,13 @@ class _Resolver:
         """Alias and column of a name in three parts; the schema goes, the alias says enough."""
         schema, table = column.args["db"], column.args["table"]
         if self._dialect == "duckdb":
-            known = any(True for level in chain for _ in level.named(self._name(schema)))
+            known = any(True for level in chain for _ in level.named(self._names.alias(schema)))
             return (schema, table) if known else (table, column.this)
         for part in ("db", "catalog"):
             column.set(part, None)
         return table, column.this
 
-    def _missing(self, written: str, name: str, source: _Source, alias: str) -> None:
+    def _missing(self, written: str, name: str, source: Source, alias: str) -> None:
         if source.closed:
             raise unknown_column(written, source.names)
         if self._dialect != "postgres" or source.table is not None:
@@ -367,35 +359,16 @@ class _Resolver:
             for _, source in level.sources:
                 self._expose(source)
 
-    def _expose(self, source: _Source) -> None:
+    def _expose(self, source: Source) -> None:
         if source.table is not None and self._shown is not None:
             self.exposed[id(source.table)] = source.table
 
-    def _renamed(self, source: _Source, alias: exp.Expr | None) -> _Source:
+    def _renamed(self, source: Source, alias: exp.Expr | None) -> Source:
         given = (alias.args.get("columns") if alias is not None else None) or ()
-        names = {self._column_of(each) for each in given}
+        names = {self._names.of(each) for each in given}
         if not names:
             return source
         return source._replace(names=source.names | names)
 
-    def _column_of(self, each: exp.Expr) -> str:
-        identifier = each.this if isinstance(each, exp.ColumnDef) else each
-        return self._column(identifier.name, quoted=bool(identifier.args.get("quoted")))
-
-    def _visible(self, sources: Sequence[_Source]) -> frozenset[str]:
+    def _visible(self, sources: Sequence[Source]) -> frozenset[str]:
         return frozenset().union(*(source.names for source in sources))
-
-    def _name(self, identifier: exp.Expr) -> str:
-        # MySQL's servers differ: whatever could be meant counts.
-        name = fold(identifier, self._dialect)
-        return name.lower() if self._dialect == "mysql" else name
-
-    def _column(self, name: str, *, quoted: bool) -> str:
-        name = folded(name, self._dialect, quoted=quoted)
-        return name.lower() if self._dialect == "mysql" else name
-
-    @staticmethod
-    def _is_quoted(each: exp.Expr) -> bool:
-        alias = each.args.get("alias")
-        identifier = alias if alias is not None else each.this
-        return isinstance(identifier, exp.Expr) and bool(identifier.args.get("quoted"))
