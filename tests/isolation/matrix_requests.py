@@ -67,6 +67,7 @@ BODIES: Mapping[tuple[str, str], Callable[[Ids], Mapping[str, Any]]] = {
     ("POST", "/v1/connectors/{connector_id}/query"): _json(
         lambda _: {"sql": "SELECT count(*) FROM items"}
     ),
+    ("POST", "/v1/connectors/{connector_id}/call"): _json(lambda _: {"operation": "listOrders"}),
     ("POST", "/v1/connectors/{connector_id}/tables"): _table,
     ("POST", "/v1/patterns"): _json(
         lambda ids: {"question": _name("What of"), "sql": "SELECT count(*) FROM items", **ids}

@@ -17,6 +17,8 @@ class Source:
 
     document: str
     connector: str
+    api: str
+    reached: str
     question: str
 
 
@@ -41,6 +43,8 @@ def call_of(tool: str, source: Source) -> Call:
         "list_data": Call({}, source.connector),
         "describe_data": Call({**named, "table": "items"}, source.connector),
         "query_data": Call({**named, "sql": sql}, f"secret of {source.connector}"),
+        "describe_api": Call({"connector": source.api, "operation": "listOrders"}, source.api),
+        "call_api": Call({"connector": source.api, "operation": "listOrders"}, source.reached),
         "make_chart": Call(
             {
                 **named,
@@ -98,4 +102,5 @@ async def _source(tenant: Tenant) -> Source:
     sql = "SELECT count(*) AS n FROM items"
     body = {"connector": name, "question": question, "sql": sql}
     made(await tenant.owner.post("/v1/patterns", body))
-    return Source(name, name, question)
+    api = (await tenant.api())["name"]
+    return Source(name, name, api, f"{tenant.name}only", question)

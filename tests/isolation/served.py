@@ -17,6 +17,7 @@ import psycopg
 
 from tenantry.api.server import HOT_ROUTES, build_resources
 from tests.service import Answer, ApiClient, Service
+from tests.sources.json_api import DOCUMENT, json_api
 from tests.worlds import Cluster
 
 VERBS = frozenset({"get", "post", "put", "patch", "delete", "head", "options"})
@@ -46,6 +47,7 @@ class Operation:
         return f"{self.method} {self.path}"
 
 
+CALL = Operation("/v1/connectors/{connector_id}/call", "POST")
 READ_ROWS = Operation("/v1/operator/break-glass/rows", "POST")
 
 
@@ -85,6 +87,7 @@ class Tenant:
     viewer: ApiClient
     revoked: ApiClient
     operator: ApiClient
+    api_url: str
     made: int = 0
 
     def fresh_name(self, kind: str) -> str:
@@ -124,6 +127,22 @@ class Tenant:
         found: Mapping[str, Any] = made(await self.owner.post("/v1/connectors", body))
         path = f"/v1/connectors/{found['id']}/tables"
         made(await self.owner.upload(path, "items.csv", CSV, {"table": "items"}))
+        return found
+
+    async def api(self) -> Mapping[str, Any]:
+        """A new connector of an HTTP API with one operation, `listOrders`."""
+        options = {"document": DOCUMENT, "base_url": self.api_url}
+        body = {"name": self.fresh_name("api"), "kind": "http", "options": options}
+        found: Mapping[str, Any] = made(await self.owner.post("/v1/connectors", body))
+        return found
+
+    async def ids_of(self, operation: "Operation") -> dict[str, str]:
+        """A fresh resource for every parameter of an operation's path."""
+        if operation == CALL:
+            return {"connector_id": (await self.api())["id"]}
+        found: dict[str, str] = {}
+        for parameter in operation.ids:
+            found |= await self.ids_for(parameter)
         return found
 
     async def result(self, client: ApiClient | None = None) -> str:
@@ -250,14 +269,17 @@ async def estate(
     cluster: Cluster, data_dir: Path, providers_file: Path | None = None
 ) -> AsyncIterator[Estate]:
     """A served platform with the attacker acme and the victim globex."""
-    async with Service.create(cluster, data_dir, providers_file) as service:
-        attacker = await tenant_of(service, "acme", service.acme)
-        victim = await tenant_of(service, "globex", service.globex)
+    async with (
+        json_api() as api,
+        Service.create(cluster, data_dir, providers_file, egress_allow="127.0.0.1/32") as service,
+    ):
+        attacker = await tenant_of(service, "acme", service.acme, api)
+        victim = await tenant_of(service, "globex", service.globex, api)
         yield Estate(service, attacker, victim)
 
 
-async def tenant_of(service: Service, name: str, owner: ApiClient) -> Tenant:
-    """The clients of a tenant that the service made, a member for each role."""
+async def tenant_of(service: Service, name: str, owner: ApiClient, api: str = "") -> Tenant:
+    """The clients of a tenant that the service made, a member for each role, and its API."""
     clients = {}
     for role in ("admin", "analyst", "viewer"):
         body = {"external_id": f"{name}-{role}", "role": role}
@@ -269,7 +291,7 @@ async def tenant_of(service: Service, name: str, owner: ApiClient) -> Tenant:
     tenant_id = UUID(service.tenants[name]["tenant"]["id"])
     revoked = service.client(key["api_key"])
     return Tenant(name, tenant_id, owner, clients["admin"], clients["analyst"],
-                  clients["viewer"], revoked, service.operator)  # fmt: skip
+                  clients["viewer"], revoked, service.operator, f"{api}/{name}only")  # fmt: skip
 
 
 def random_like(ids: Mapping[str, str]) -> dict[str, str]:

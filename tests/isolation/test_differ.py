@@ -115,10 +115,7 @@ async def colleague(served: Estate, operation: Operation, ids: Mapping[str, str]
 async def test_an_id_in_a_path_leads_only_its_owner_to_its_resource(
     served: Estate, operation: Operation
 ) -> None:
-    ids: dict[str, str] = {}
-    for parameter in operation.ids:
-        ids |= await served.victim.ids_for(parameter)
-    await attack(served, operation, ids)
+    await attack(served, operation, await served.victim.ids_of(operation))
 
 
 @served_once

@@ -24,6 +24,8 @@ _ALL_TENANTS = {
     "audit_heads audit": "the log is verified whole, every chain of it",
     "GET /v1/tenants/{tenant_id}": "operators keep the directory of tenants",
     "PATCH /v1/tenants/{tenant_id}": "operators keep the directory of tenants",
+    "POST /v1/tenants/{tenant_id}/break-glass": "opens one tenant for a reason, on its own record",
+    "DELETE /v1/operator/break-glass/{grant_id}": "whoever responds may end what was opened",
 }
 """Where an actor reaches rows of every tenant, and why: this list may only shrink."""
 _ROLES = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'tenantry\\_%' AND rolcanlogin ORDER BY 1"
@@ -109,4 +111,4 @@ def test_a_tool_added_tomorrow_is_missed() -> None:
     golden = matrix.golden_sections()[matrix.TOOLS]
     assert matrix.missing(golden, [*TOOL_NAMES, "send_mail"]) == ["send_mail"]
     with pytest.raises(KeyError, match="send_mail"):
-        call_of("send_mail", Source("d", "c", "q"))
+        call_of("send_mail", Source("d", "c", "a", "r", "q"))

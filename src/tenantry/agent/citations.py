@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from tenantry.tools.base import Citation
 
-_REFERENCE = r"(?:doc|query|verified):[1-9][0-9]{0,5}"
+_REFERENCE = r"(?:doc|query|verified|call):[1-9][0-9]{0,5}"
 _BRACKET = re.compile(rf"[ \t]?\[(?:{_REFERENCE})(?:\s*[,;]\s*(?:{_REFERENCE}))*\]", re.ASCII)
 _EACH = re.compile(_REFERENCE, re.ASCII)
 

@@ -151,6 +151,13 @@ class QueryBody(Body):
     to_file: bool = False
 
 
+class CallBody(Body):
+    """One call of an API or an MCP server."""
+
+    operation: Annotated[str, Field(min_length=1, max_length=200)]
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+
+
 class PatternBody(Body):
     """A verified query: a question and the SQL that answers it."""
 

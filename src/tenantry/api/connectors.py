@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import SecretStr
 
-from tenantry.api.bodies import ConnectorBody, ConnectorChangeBody, QueryBody
+from tenantry.api.bodies import CallBody, ConnectorBody, ConnectorChangeBody, QueryBody
 from tenantry.api.credentials import platform_of, tenant
 from tenantry.api.members import Limit, known_id
 from tenantry.api.results import result_json
@@ -159,3 +159,17 @@ async def query_connector(
             ctx, known_id(connector_id), body.sql, limits, to_file=body.to_file
         )
     )
+
+
+@router.post("/{connector_id}/call")
+async def call_connector(
+    request: Request,
+    connector_id: str,
+    body: CallBody,
+    ctx: Annotated[TenantContext, tenant("data:write")],
+) -> dict[str, Any]:
+    """Make one call that a connector of an API or an MCP server offers; metered like a model's."""
+    answer = await platform_of(request).direct.call(
+        ctx, known_id(connector_id), body.operation, body.arguments, QueryLimits()
+    )
+    return {"answer": answer}

@@ -17,9 +17,10 @@ class Citation:
 
     Attributes:
         ref: the session's reference, such as `doc:1` or `query:1`.
-        kind: `document` or `query`.
+        kind: `document`, `query` or `call`.
         title: document title or connector name.
-        locator: page or heading of a passage; for a query, the SQL that ran.
+        locator: page or heading of a passage; of a query, the SQL that ran; of a call, operation
+            and arguments.
         start: offset of the passage's first character in the document's text; 0 for a query.
         end: offset after its last character; for a query, the number of rows.
         quote: the passage's first characters, at most 300.

@@ -1,5 +1,6 @@
 """`list_data`, `describe_data`, `query_data`: the tenant's own connectors, read only."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,16 +9,17 @@ from uuid import UUID
 import orjson
 from pydantic import Field
 
-from tenantry.connectors.base import ConnectorConfig, QueryLimits, QueryResult, Table
+from tenantry.connectors.base import ConnectorConfig, Operation, QueryLimits, QueryResult, Table
 from tenantry.connectors.catalog import ConnectorCatalog
 from tenantry.connectors.result_files import ResultFiles
-from tenantry.core.errors import InvalidRequest, NotFound, QueryFailed, QueryTimeout
+from tenantry.core.errors import NotFound, StoreUnavailable, TenantryError
 from tenantry.core.events import Json
 from tenantry.isolation.context import TenantContext
 from tenantry.tools.base import Attachment, Citation, ToolResult, at
 from tenantry.tools.references import References
 
 _MOST_CONNECTORS = 50
+_LOOKED_AT_ONCE = 8
 _FIRST = UUID(int=0)
 _LIMITS = QueryLimits(max_rows=200, max_bytes=40_000)
 _FILE_LIMITS = QueryLimits(max_rows=100_000, max_bytes=20_000_000, timeout_s=25.0)
@@ -32,25 +34,34 @@ ConnectorName = Annotated[str, Field(max_length=63, description="Name given by l
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A connector with its tables, or with why it has none."""
+    """A connector with its tables or operations, or with why it has none."""
 
     config: ConnectorConfig
-    tables: Sequence[Table]
+    tables: Sequence[Table] = ()
+    operations: Sequence[Operation] = ()
     note: str = ""
 
-    def shown(self, most_tables: int, most_chars: int) -> dict[str, Json]:
-        tables: list[Json] = [
-            {"name": t.name, "rows": t.rows, "description": t.description[:most_chars]}
-            for t in self.tables[:most_tables]
-        ]
-        left = len(self.tables) - len(tables)
-        note = self.note or (f"{left} more tables; describe_data knows them." if left else "")
-        shown: dict[str, Json] = {
-            "name": self.config.name,
-            "kind": self.config.kind,
-            "tables": tables,
-        }
+    def shown(self, most: int, most_chars: int) -> dict[str, Json]:
+        entries = self._entries(most_chars)
+        what, knows = (
+            ("operations", "describe_api") if self.operations else ("tables", "describe_data")
+        )
+        shown: dict[str, Json] = {"name": self.config.name, "kind": self.config.kind}
+        shown[what] = entries[:most]
+        left = len(entries) - most
+        note = self.note or (f"{left} more {what}; {knows} knows them." if left > 0 else "")
         return {**shown, "note": note} if note else shown
+
+    def _entries(self, most_chars: int) -> list[Json]:
+        if self.operations:
+            return [
+                {"name": o.name, "effect": o.effect, "description": o.description[:most_chars]}
+                for o in self.operations
+            ]
+        return [
+            {"name": t.name, "rows": t.rows, "description": t.description[:most_chars]}
+            for t in self.tables
+        ]
 
 
 class ListData:
@@ -63,22 +74,32 @@ class ListData:
         self._catalog = catalog
 
     async def run(self) -> ToolResult:
-        """List the organisation's data: connectors, and the tables in each."""
+        """List the organisation's data: connectors, and the tables or operations of each."""
         configs = await self._catalog.list_connectors(self._ctx, _FIRST, _MOST_CONNECTORS)
-        listed = [await self._look(config) for config in configs]
+        gate = asyncio.Semaphore(_LOOKED_AT_ONCE)
+        # Side by side: one source that is slow to answer delays only itself.
+        listed = await asyncio.gather(*(self._look(config, gate) for config in configs))
         for most_tables, most_chars in _DETAIL:
             shown = {"connectors": [each.shown(most_tables, most_chars) for each in listed]}
             if len(orjson.dumps(shown)) <= _LISTED_BYTES:
                 break
         return ToolResult(shown, "connectors", (), len(configs))
 
-    async def _look(self, config: ConnectorConfig) -> "_Listed":
+    async def _look(self, config: ConnectorConfig, gate: asyncio.Semaphore) -> "_Listed":
         try:
-            tables = await self._catalog.source(self._ctx, config).describe()
-        except (InvalidRequest, QueryFailed, QueryTimeout) as error:
-            # One source that is down, or has calls instead of tables, must not hide the others.
-            return _Listed(config, (), error.message)
-        return _Listed(config, tables)
+            async with gate:
+                return await self._offered(config)
+        except StoreUnavailable:
+            raise
+        except TenantryError as error:
+            # One source that is down, or may not be reached, must not hide the others.
+            return _Listed(config, note=error.message)
+
+    async def _offered(self, config: ConnectorConfig) -> "_Listed":
+        if self._catalog.has_tables(self._ctx, config):
+            return _Listed(config, await self._catalog.source(self._ctx, config).describe())
+        source = self._catalog.operation_source(self._ctx, config)
+        return _Listed(config, operations=await source.operations())
 
 
 class DescribeData:

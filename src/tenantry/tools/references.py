@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-Kind = Literal["doc", "query", "verified", "chart", "file"]
+Kind = Literal["doc", "query", "verified", "call", "chart", "file"]
 
 
 class References:

@@ -11,6 +11,7 @@ from tenantry.isolation.context import TenantContext
 from tenantry.knowledge.retrieve import Retriever
 from tenantry.memory.patterns import Patterns
 from tenantry.tools.binding import Bound, Capability, Run, Shape
+from tenantry.tools.call_api import CallApi, DescribeApi
 from tenantry.tools.data import DescribeData, ListData, QueryData
 from tenantry.tools.executor import Ceilings, ToolExecutor
 from tenantry.tools.make_chart import MakeChart
@@ -53,6 +54,8 @@ _TOOLS = (
         QueryData.run,
         lambda ctx, s, refs: QueryData(ctx, s.catalog, s.results, refs),
     ),
+    _Tool(DescribeApi.name, DescribeApi.run, lambda ctx, s, _refs: DescribeApi(ctx, s.catalog)),
+    _Tool(CallApi.name, CallApi.run, lambda ctx, s, refs: CallApi(ctx, s.catalog, refs)),
     _Tool(MakeChart.name, MakeChart.run, lambda ctx, s, refs: MakeChart(ctx, s.catalog, refs)),
     _Tool(
         RecallVerifiedQuery.name,

@@ -21,6 +21,7 @@ from tenantry.metering.prices import PriceBook, PriceRow, PriceVersion
 from tenantry.tools.executor import Ceilings, Executed, ToolExecutor
 from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
 from tests.integration.memory.words import WordEmbedder
+from tests.sources.json_api import DOCUMENT, json_api
 from tests.sources.lent import lent
 from tests.worlds import World
 
@@ -61,11 +62,18 @@ class Workshop:
 
 
 @pytest.fixture
-async def workshop(world: World) -> AsyncIterator[Workshop]:
+async def orders_api() -> AsyncIterator[str]:
+    """Where both tenants' API is; each has a path of its own there."""
+    async with json_api() as url:
+        yield url
+
+
+@pytest.fixture
+async def workshop(world: World, orders_api: str) -> AsyncIterator[Workshop]:
     """Acme sold most in May and refunds within 14 days; globex in July and within 21."""
     ledger = Ledger(world.db, PriceBook([_BOOK]), world.clock)
     embedder = WordEmbedder()
-    services_lent = lent(world)
+    services_lent = lent(world, egress_allow="127.0.0.1/32")
     catalog, files = ConnectorCatalog(services_lent), FileStore(services_lent, 1 << 20)
     patterns = Patterns(world.db, embedder, ledger, world.audit)
     ingestor = Ingestor(world.db, embedder, ledger, world.audit, 1 << 20)
@@ -82,6 +90,8 @@ async def workshop(world: World) -> AsyncIterator[Workshop]:
         await files.add(ctx, data.connector, upload)
         sql = f"SELECT month FROM sales WHERE note = '{mark}'"
         await patterns.add(ctx, data.connector, QUESTION, sql)
+        options: dict[str, Any] = {"document": DOCUMENT, "base_url": f"{orders_api}/{mark}"}
+        await catalog.create(ctx, NewConnector("orders", "http", options))
         stock[ctx.tenant] = data
     retriever = Retriever(world.db, embedder, ledger)
     services = ToolServices(

@@ -50,6 +50,13 @@ async def test_list_data_gives_connectors_and_tables(workshop: Workshop) -> None
                 "kind": "files",
                 "tables": [{"name": "sales", "rows": 2, "description": "Sales, acme."}],
             },
+            {
+                "name": "orders",
+                "kind": "http",
+                "operations": [
+                    {"name": "listOrders", "effect": "read", "description": "All orders."}
+                ],
+            },
             {"name": "empty", "kind": "files", "tables": []},
         ]
     }
@@ -143,6 +150,8 @@ async def test_no_tool_ever_gives_the_neighbours_words(workshop: Workshop) -> No
         ("list_data", {}),
         ("describe_data", {"connector": "warehouse", "table": "sales"}),
         ("query_data", {"connector": "warehouse", "sql": "SELECT * FROM sales"}),
+        ("describe_api", {"connector": "orders", "operation": "listOrders"}),
+        ("call_api", {"connector": "orders", "operation": "listOrders"}),
         (
             "make_chart",
             {
@@ -161,7 +170,7 @@ async def test_no_tool_ever_gives_the_neighbours_words(workshop: Workshop) -> No
         ours = await workshop.call(tools, name, **arguments)
         assert CANARY not in str(content(ours)), name
         assert CANARY not in str((ours.result.citations, ours.result.attachments)), name
-        if name != "describe_data":
+        if name not in {"describe_data", "describe_api"}:
             found = await workshop.call(theirs, name, **arguments)
             assert CANARY in str((content(found), found.result.attachments)), (
                 f"{name}: a test that could not fail"
@@ -241,8 +250,8 @@ async def test_a_list_of_very_many_tables_is_shortened_and_says_so(workshop: Wor
             )
     executed = await workshop.call(workshop.tools(workshop.world.acme), "list_data")
     listed = content(executed)["connectors"]
-    assert len(listed) == 9
-    assert all(connector["tables"] for connector in listed)
+    assert len(listed) == 10
+    assert all(each.get("tables") or each["operations"] for each in listed)
     assert listed[-1]["note"].endswith("describe_data knows them.")
     assert executed.usage.size_bytes <= 40_000
 
@@ -351,3 +360,45 @@ async def test_a_download_keeps_every_row_and_shows_the_first(workshop: Workshop
     assert kept.result_id not in str(executed.result.content)
     text = await workshop.services.results.content(world.acme, UUID(kept.result_id))
     assert len(text.splitlines()) == 3001
+
+
+@pytest.mark.req("CON-1", "SEC-3")
+async def test_an_operation_is_described_called_cited_and_metered(workshop: Workshop) -> None:
+    tools = workshop.tools(workshop.world.acme)
+    named = {"connector": "orders", "operation": "listOrders"}
+    described = content(await workshop.call(tools, "describe_api", **named))
+    assert (described["effect"], described["description"]) == ("read", "All orders.")
+    assert described["arguments"]["additionalProperties"] is False
+    executed = await workshop.call(tools, "call_api", **named)
+    found = content(executed)
+    assert found["ref"] == "call:1"
+    assert found["answer"]["status"] == 200
+    assert found["answer"]["body"] == {"orders": [{"of": "/acme/orders"}]}
+    (citation,) = executed.result.citations
+    assert (citation.ref, citation.kind, citation.title) == ("call:1", "call", "orders")
+    assert citation.locator == "listOrders {}"
+    assert executed.usage.connector_id is not None
+
+
+@pytest.mark.req("SEC-3")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("[]", "JSON object"),
+        ("{", "valid JSON"),
+        ('{"a":' * 20 + "1" + "}" * 20, "nested"),
+        ('{"tenant_id": "globex"}', "tenant_id"),
+    ],
+)
+async def test_arguments_that_do_not_fit_an_operation_reach_nothing(
+    workshop: Workshop, arguments: str, message: str
+) -> None:
+    tools = workshop.tools(workshop.world.acme)
+    executed = await workshop.call(
+        tools, "call_api", connector="orders", operation="listOrders", arguments=arguments
+    )
+    assert executed.result.is_error
+    assert message in str(executed.result.content)
+    if "tenant_id" in arguments:
+        (event,) = await workshop.refusals(workshop.world.acme)
+        assert "tenant_id" in str(event["detail"])

@@ -42,6 +42,8 @@ def test_every_tool_is_looked_at() -> None:
         "list_data",
         "describe_data",
         "query_data",
+        "describe_api",
+        "call_api",
         "make_chart",
         "recall_verified_query",
     )

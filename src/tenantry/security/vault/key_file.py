@@ -46,7 +46,8 @@ def read_key_file(path: Path) -> KeyFile:
     try:
         stored = json.loads(text)
         found = KeyFile(
-            str(stored["current"]), {name: bytes.fromhex(key) for name, key in stored["keys"].items()}
+            str(stored["current"]),
+            {name: bytes.fromhex(key) for name, key in stored["keys"].items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         # Without its cause: the parser's message quotes the text.
