@@ -67,6 +67,7 @@ from tenantry.security.members import Members
 from tenantry.security.operators import Operators
 from tenantry.security.tokens import TokenIssuer
 from tenantry.security.vault.keepers import key_encryption
+from tenantry.security.vault.keys import KeyEncryption
 from tenantry.security.vault.rotation import Rotation
 from tenantry.security.vault.vault import Vault
 from tenantry.sessions.assistants import Assistants, Draft
@@ -264,19 +265,7 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
     embedder = providers.embedder
     keys = key_encryption(settings.vault_keys, settings.data_dir, clock=clock)
     stack.push_async_callback(keys.close)
-    vault = Vault(db, keys, audit, clock)
-    caps = PoolCaps(settings.source_connections, settings.source_connections_per_tenant)
-    pools = Pools(caps, audit, clock)
-    stack.push_async_callback(pools.close)
-    services = ConnectorServices(
-        db=db,
-        audit=audit,
-        clock=clock,
-        files_dir=settings.files_dir,
-        vault=vault,
-        pools=pools,
-        egress=EgressGuard(audit, _egress_policy(base)),
-    )
+    services = _lent(stack, base, keys)
     connectors = ConnectorCatalog(services)
     stack.push_async_callback(connectors.close)
     files = FileStore(services, settings.max_upload_bytes)
@@ -306,7 +295,7 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
         documents=Documents(db, audit),
         ingestor=Ingestor(db, embedder, ledger, audit, settings.max_upload_bytes),
         connectors=connectors,
-        pools=pools,
+        pools=services.pools,
         rotation=Rotation(db, keys, audit, clock),
         files=files,
         results=results,
@@ -320,6 +309,23 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
         cursors=Cursors(bytes.fromhex(secrets.cursor_key)),
         prices=base.prices,
         mint=base.mint,
+    )
+
+
+def _lent(stack: AsyncExitStack, base: _Base, keys: KeyEncryption) -> ConnectorServices:
+    """What connectors work with: rows, secrets, connections, and the way out."""
+    settings, db, audit, clock = base.settings, base.db, base.audit, base.clock
+    caps = PoolCaps(settings.source_connections, settings.source_connections_per_tenant)
+    pools = Pools(caps, audit, clock)
+    stack.push_async_callback(pools.close)
+    return ConnectorServices(
+        db=db,
+        audit=audit,
+        clock=clock,
+        files_dir=settings.files_dir,
+        vault=Vault(db, keys, audit, clock),
+        pools=pools,
+        egress=EgressGuard(audit, _egress_policy(base)),
     )
 
 

@@ -50,18 +50,18 @@ async def test_orders_in_every_store_are_obeyed_and_every_one_is_refused_and_aud
 
 
 @pytest.mark.req("SEC-3", "SEC-4")
-@pytest.mark.parametrize("seed", [1])
 async def test_every_call_that_an_attacker_could_want_gives_nothing_and_is_on_record(
-    stage: Stage, seed: int
+    stage: Stage,
 ) -> None:
-    await enumerate_calls(stage, seed, 400)
+    await enumerate_calls(stage, 1, 400)
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 @pytest.mark.req("SEC-3", "SEC-4")
-async def test_ten_thousand_calls_give_nothing_and_are_on_record(stage: Stage) -> None:
-    for seed in range(2, 7):
-        await enumerate_calls(stage, seed, 2_000)
+@pytest.mark.parametrize("seed", range(2, 7))
+async def test_ten_thousand_calls_give_nothing_and_are_on_record(stage: Stage, seed: int) -> None:
+    await enumerate_calls(stage, seed, 2_000)
 
 
 async def enumerate_calls(stage: Stage, seed: int, count: int) -> None:
