@@ -1,4 +1,9 @@
-"""The obedient model against the whole served platform (security.md 6, G2 and G3)."""
+"""The obedient model against the whole served platform: nothing leaks, every refusal is on record.
+
+What no test here can notice: row-level security off for chunks, patterns or conversations alone (a
+join or the member's id still hides their rows), and the boundary's owner check gone alone (nothing
+foreign reaches it). The catalogue test and `integration/agent/test_boundary.py` are for these.
+"""
 
 import asyncio
 from collections import Counter
