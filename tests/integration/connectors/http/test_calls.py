@@ -68,62 +68,60 @@ async def test_an_argument_that_is_not_shown_is_refused_and_audited_once(
 
 
 @pytest.mark.req("SEC-3")
-@pytest.mark.parametrize(
-    ("operation", "arguments", "says"),
-    [
+async def test_a_mistake_in_a_value_is_answered_so_that_it_can_be_mended(desk: Desk) -> None:
+    source = await desk.source()
+    cases: list[tuple[str, dict[str, Any], str]] = [
         ("listOrders", {"limit": "many"}, "limit: type is integer"),
         ("listOrders", {"limit": 1_000}, "limit: maximum is 100"),
         ("getOrder", {}, "required is id"),
         ("getOrder", {"id": {"$ne": 1}}, "id: type is integer"),
         ("getOrder", {"id": None}, "id: type is integer"),
-    ],
-)
-async def test_a_mistake_in_a_value_is_answered_so_that_it_can_be_mended(
-    desk: Desk, operation: str, arguments: Any, says: str
-) -> None:
-    source = await desk.source()
-    with pytest.raises(QueryRefused, match=says):
-        await source.call(operation, arguments, LIMITS)
+    ]
+    for operation, arguments, says in cases:
+        with pytest.raises(QueryRefused, match=says):
+            await source.call(operation, arguments, LIMITS)
     assert desk.api.calls == []
     assert await desk.refusals(desk.world.acme) == []
 
 
 @pytest.mark.req("SEC-3", "SEC-4")
-@pytest.mark.parametrize("name", ["deleteOrder", "LISTORDERS", "listOrders ", "", "x" * 5_000])
-async def test_an_operation_that_is_not_offered_is_refused_and_audited(
-    desk: Desk, name: str
-) -> None:
+async def test_an_operation_that_is_not_offered_is_refused_and_audited(desk: Desk) -> None:
     source = await desk.source()
-    with pytest.raises(QueryRefused, match="Known: listOrders, getOrder"):
-        await source.call(name, {}, LIMITS)
-    (event,) = await desk.refusals(desk.world.acme)
-    assert event["detail"]["reason"] == "operation"
-    assert len(event["detail"]["operation"]) <= 60
+    names = ["deleteOrder", "LISTORDERS", "listOrders ", "", "x" * 5_000]
+    for name in names:
+        with pytest.raises(QueryRefused, match="Known: listOrders, getOrder"):
+            await source.call(name, {}, LIMITS)
+    events = await desk.refusals(desk.world.acme)
+    assert [event["detail"]["reason"] for event in events] == ["operation"] * len(names)
+    assert all(len(event["detail"]["operation"]) <= 60 for event in events)
+
+
+FILES = {
+    "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+}
 
 
 @pytest.mark.req("CON-4")
-@pytest.mark.parametrize("value", ["..", ".", "../../admin", "a/../b", "..\\..", ""])
-async def test_an_argument_does_not_climb_the_path(desk: Desk, value: str) -> None:
-    listed = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
-    source = await desk.source(document=document({"parameters": listed}, "/files/{id}"))
-    with pytest.raises(QueryRefused, match="no part of a path"):
-        await source.call("x", {"id": value}, LIMITS)
+async def test_an_argument_does_not_climb_the_path(desk: Desk) -> None:
+    source = await desk.source(document=document(FILES, "/files/{id}"))
+    for value in ("..", ".", "../../admin", "a/../b", "..\\..", ""):
+        with pytest.raises(QueryRefused, match="no part of a path"):
+            await source.call("x", {"id": value}, LIMITS)
     assert desk.api.calls == []
 
 
 @pytest.mark.req("CON-4")
-@pytest.mark.parametrize(
-    "value", ["@evil.test", "//evil.test", "a?b=c#d", "%2e%2e", "%2F..%2F", "x\tHost: evil", "ü"]
-)
-async def test_an_argument_stays_in_its_place(desk: Desk, value: str) -> None:
-    listed = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
-    source = await desk.source(document=document({"parameters": listed}, "/files/{id}/text"))
-    await source.call("x", {"id": value}, LIMITS)
-    (request,) = desk.api.calls
-    assert request.raw_path.startswith("/v1/files/")
-    assert request.raw_path.endswith("/text")
-    assert request.raw_path.count("/") == 4
-    assert request.headers["Host"] in desk.api.url
+async def test_an_argument_stays_in_its_place(desk: Desk) -> None:
+    source = await desk.source(document=document(FILES, "/files/{id}/text"))
+    values = ["@evil.test", "//evil.test", "a?b=c#d", "%2e%2e", "%2F..%2F", "x\tHost: evil", "ü"]
+    for value in values:
+        await source.call("x", {"id": value}, LIMITS)
+    assert len(desk.api.calls) == len(values)
+    for request in desk.api.calls:
+        assert request.raw_path.startswith("/v1/files/")
+        assert request.raw_path.endswith("/text")
+        assert request.raw_path.count("/") == 4
+        assert request.headers["Host"] in desk.api.url
 
 
 @pytest.mark.req("SEC-3")
@@ -239,87 +237,15 @@ async def test_a_key_in_the_query_is_added_by_us_and_is_no_argument(desk: Desk) 
     assert dict(desk.api.calls[0].query) == {"q": "a", "k": TOKEN}
 
 
-@pytest.mark.req("POOL-4")
-@pytest.mark.parametrize("status", [200, 401, 500])
-@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
-async def test_a_source_that_sends_the_credential_back_does_not_tell_the_model(
-    desk: Desk, status: int, kind: str
-) -> None:
-    source = await desk.source({"token": TOKEN}, auth={"kind": "bearer"})
-    said: Any = {
-        "you": [f"sent {TOKEN}"],
-        TOKEN: 1,
-        "pair": base64.b64encode(TOKEN.encode()).decode(),
-    }
-    desk.api.answers(status=status, text=text(said), content_type=kind)
-    try:
-        shown = text(await source.call("listOrders", {}, LIMITS))
-    except QueryFailed as error:
-        shown = error.message
-    assert "[removed]" in shown
-    assert TOKEN not in shown
-    assert base64.b64encode(TOKEN.encode()).decode() not in shown
-
-
 # --- answers ----------------------------------------------------------------------------------
 
 
-@pytest.mark.req("CON-4")
-@pytest.mark.parametrize(
-    ("status", "says"),
-    [(400, "400 Bad Request: no such status"), (404, "404 Not Found"), (429, "429 Too Many"),
-     (503, "503 Service Unavailable"), (599, "599")],
-)  # fmt: skip
-async def test_an_error_of_the_api_is_an_answer_that_says_what_it_said(
-    desk: Desk, status: int, says: str
-) -> None:
-    source = await desk.source()
-    desk.api.answers(status=status, text="no such status\x1b[31m\n" + "x" * 5_000)
-    with pytest.raises(QueryFailed, match=says) as failed:
+@pytest.mark.req("CON-4", "POOL-4")
+async def test_an_error_of_the_api_says_what_it_said_without_the_credential(desk: Desk) -> None:
+    source = await desk.source({"token": TOKEN}, auth={"kind": "bearer"})
+    desk.api.answers(status=403, text=f"{TOKEN} may not do that")
+    with pytest.raises(QueryFailed, match=r"403 Forbidden: \[removed\] may not do that"):
         await source.call("listOrders", {}, LIMITS)
-    assert len(failed.value.message) < 600
-    assert failed.value.message.isprintable()
-
-
-@pytest.mark.req("CON-4")
-@pytest.mark.parametrize(
-    ("body", "kind", "shown"),
-    [
-        (b"{broken", "application/json", "The API called this JSON, and it is not."),
-        (b"\xff\xfe\x00", "application/json", "The API called this JSON, and it is not."),
-        (b"[" * 20_000, "application/json", "The API called this JSON, and it is not."),
-        (b"", "application/json", None),
-        (b"hello", "text/plain", "hello"),
-        (b"caf\xe9 \x00", "text/plain", "caf\ufffd \ufffd"),
-        (b"\x89PNG" + bytes(96), "image/png", "100 bytes that are neither JSON nor text."),
-        (b'{"a": 1}', "application/problem+json", {"a": 1}),
-    ],
-)
-async def test_whatever_is_sent_is_shown_within_bounds(
-    desk: Desk, body: bytes, kind: str, shown: Any
-) -> None:
-    source = await desk.source()
-    desk.api.answers(body=body, content_type=kind)
-    answer: Any = await source.call("listOrders", {}, LIMITS)
-    assert answer["body"] == shown
-
-
-@pytest.mark.req("CON-4")
-@pytest.mark.parametrize(
-    "value",
-    [
-        [{"id": n, "text": "x" * 50} for n in range(5_000)],
-        {f"k{n}": "y" * 100 for n in range(5_000)},
-        "z" * 500_000,
-        [[["w" * 1_000] * 20] * 20],
-    ],
-)
-async def test_a_large_answer_is_cut_until_a_model_can_read_it(desk: Desk, value: Any) -> None:
-    source = await desk.source()
-    desk.api.answers(text=text(value), content_type="application/json")
-    answer: Any = await source.call("listOrders", {}, LIMITS)
-    assert answer["truncated"] is True
-    assert 500 < len(text(answer)) < 45_000
 
 
 @pytest.mark.req("CON-4")
