@@ -61,6 +61,16 @@ async def test_a_redirect_inwards_is_refused(desk: Desk) -> None:
     assert len(await desk.refusals(desk.world.acme)) == 3
 
 
+async def test_a_redirect_to_another_name_is_refused_before_it_is_looked_up(desk: Desk) -> None:
+    source = await desk.source({"token": TOKEN}, **BEARER)
+    port = desk.api.url.rpartition(":")[2]
+    desk.api.handler = redirecting(f"http://localhost:{port}/v1/other", 302)
+    with pytest.raises(EgressRefused):
+        await source.call("listOrders", {}, LIMITS)
+    (event,) = await desk.refusals(desk.world.acme)
+    assert event["detail"]["reason"] == "host not of this connector"
+
+
 async def test_a_redirect_within_the_host_is_followed(desk: Desk) -> None:
     source = await desk.source({"token": TOKEN}, **BEARER)
     desk.api.handler = redirecting("/v1/orders/", 308)
