@@ -5,9 +5,9 @@ about the rest of a mixed answer, and aiohttp swallows its refusal when another 
 See docs/adr/0013-egress-checked-twice.md.
 """
 
+import asyncio
 import errno
 import socket
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 _MOST_CONNECTIONS = 20
-# Reasons why sockets of the running attempt were refused: the factory may neither wait for the
-# audit log nor see which request it works for. Carries no tenant.
-_REFUSED: ContextVar[list[str]] = ContextVar("egress_refused")
 
 
 class GuardedConnector(aiohttp.TCPConnector):
@@ -34,6 +31,10 @@ class GuardedConnector(aiohttp.TCPConnector):
             gate: judges, for one tenant and entry point.
         """
         self._gate = gate
+        # One attempt at a time: the socket factory sees neither the request it works for nor may
+        # it wait for the audit log, so its reasons are left here for the attempt that runs.
+        self._attempt = asyncio.Lock()
+        self._refused: list[str] = []
         super().__init__(
             resolver=_CheckedResolver(gate),
             use_dns_cache=False,
@@ -56,16 +57,15 @@ class GuardedConnector(aiohttp.TCPConnector):
         """
         host, port = req.url.raw_host or "", req.url.port or 0
         await self._gate.spelled(host, port)
-        refused: list[str] = []
-        token = _REFUSED.set(refused)
         connection = None
-        try:
-            connection = await super().connect(req, traces, timeout)
-        except aiohttp.ClientError:
-            if not refused:
-                raise
-        finally:
-            _REFUSED.reset(token)
+        async with self._attempt:
+            refused: list[str] = []
+            self._refused = refused
+            try:
+                connection = await super().connect(req, traces, timeout)
+            except aiohttp.ClientError:
+                if not refused:
+                    raise
         if refused:
             if connection is not None:  # aiohttp went on to another address of the same answer
                 connection.close()
@@ -81,7 +81,7 @@ class GuardedConnector(aiohttp.TCPConnector):
         if zone:
             reason = "spelling of an address"
         if reason is not None:
-            _REFUSED.get().append(reason)
+            self._refused.append(reason)
             raise PermissionError(errno.EACCES, "refused by the egress guard")
         return socket.socket(family, kind, protocol)
 
