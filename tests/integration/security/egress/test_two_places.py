@@ -106,6 +106,30 @@ async def test_attempts_side_by_side_are_told_apart(street: Street) -> None:
     assert set(street.probe.connects) == {PUBLIC}
 
 
+async def test_a_refused_socket_is_laid_to_its_own_attempt(street: Street) -> None:
+    class Slow(_Unchecked):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+        ) -> list[ResolveResult]:
+            for _ in range(5):  # long enough for the other attempt to begin
+                await asyncio.sleep(0)
+            self._addresses = (PRIVATE if host == "inner.test" else PUBLIC,)
+            return await super().resolve(host, port, family)
+
+    connector = street.guard.connector(street.ctx, "http_connector")
+    connector._resolver = Slow()
+    async with aiohttp.ClientSession(connector=connector) as session:
+        refused, answered = await asyncio.gather(
+            session.get(street.url("inner.test")),
+            session.get(street.url("public.test")),
+            return_exceptions=True,
+        )
+        assert isinstance(refused, EgressRefused)
+        assert isinstance(answered, aiohttp.ClientResponse)
+        answered.release()
+    assert [event.detail["host"] for event in street.audit.events] == ["inner.test"]
+
+
 async def test_a_proxy_is_judged_as_any_address(street: Street) -> None:
     connector = street.guard.connector(street.ctx, "http_connector")
     async with aiohttp.ClientSession(connector=connector) as session:
