@@ -78,18 +78,13 @@ def test_contexts_are_made_only_by_authentication_and_the_composition_root() -> 
     assert makers == {"isolation/context.py", "platform.py", "security/auth.py"}
 
 
-_MARKS_ATTEMPTS = "security/egress/connecting.py"
-"""Its context variable tells which attempt a refused socket belonged to; it carries no tenant."""
-
-
 def test_the_tenant_is_never_ambient() -> None:
     for path, tree in modules().items():
         for node in ast.walk(tree):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names = [str(node.module)]
-            if path != _MARKS_ATTEMPTS:
-                assert not {"contextvars", "threading.local"} & set(names), path
+            assert not {"contextvars", "threading.local"} & set(names), path
 
 
 def test_no_module_reads_the_clock_by_itself() -> None:
