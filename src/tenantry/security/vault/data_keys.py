@@ -63,6 +63,8 @@ class DataKeys:
         """
         while True:
             async with self._db.tenant(ctx) as tx:
+                # Read first: a key added by somebody else after this makes ours a duplicate.
+                following = int(await tx.value(_SQL["next_key_version"]))
                 row = await tx.row(
                     _SQL["reserve_seals"],
                     amount=amount,
@@ -71,7 +73,7 @@ class DataKeys:
                 )
             if row is not None:
                 return await self.to_open(ctx, StoredKey.of_row(row))
-            await self.add(ctx)
+            await self._add(ctx, following)
 
     async def to_open(self, ctx: TenantContext, stored: StoredKey) -> DataKey:
         """The key of a row that was just read.
@@ -104,6 +106,9 @@ class DataKeys:
         """
         async with self._db.tenant(ctx) as tx:
             version = int(await tx.value(_SQL["next_key_version"]))
+        await self._add(ctx, version)
+
+    async def _add(self, ctx: TenantContext, version: int) -> None:
         binding = KeyBinding(ctx.tenant, version)
         wrapped = await self.wrapped(secrets.token_bytes(KEY_BYTES), binding)
         async with self._db.tenant(ctx) as tx:
