@@ -37,6 +37,7 @@ from tenantry.gateway.passthrough import Gateway
 from tenantry.isolation.break_glass import BreakGlass
 from tenantry.isolation.context import Actor, ContextMint, TenantContext
 from tenantry.isolation.doors import Doors
+from tenantry.isolation.notices import Listener, Notices
 from tenantry.isolation.signing import ContextSigner
 from tenantry.isolation.statements import RoleDatabase
 from tenantry.isolation.tenants import TenantDirectory
@@ -65,6 +66,8 @@ from tenantry.security.egress.guard import EgressGuard
 from tenantry.security.egress.policy import EgressPolicy
 from tenantry.security.members import Members
 from tenantry.security.operators import Operators
+from tenantry.security.standing import CHANNEL as STANDING_CHANNEL
+from tenantry.security.standing import Standing
 from tenantry.security.tokens import TokenIssuer
 from tenantry.security.vault.keepers import key_encryption
 from tenantry.security.vault.keys import KeyEncryption
@@ -97,6 +100,8 @@ class Platform:
     operator_db: RoleDatabase
     audit: AuditLog
     authenticator: Authenticator
+    standing: Standing
+    notices: Notices
     tokens: TokenIssuer
     operators: Operators
     members: Members
@@ -260,6 +265,9 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
     secrets, operator = base.store.secrets, base.doors.operator
     pepper = bytes.fromhex(secrets.key_pepper)
     tokens = TokenIssuer(bytes.fromhex(secrets.token_key), clock)
+    notices = Notices(base.doors.auth, clock)
+    standing = Standing(clock, notices.is_live)
+    notices.add(Listener(STANDING_CHANNEL, standing.heard, standing.forget_all))
     providers = ProviderRegistry.from_file(settings.providers_file, EmbeddedE5(clock))
     stack.push_async_callback(providers.close)
     embedder = providers.embedder
@@ -281,10 +289,12 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
         db=db,
         operator_db=operator,
         audit=audit,
-        authenticator=Authenticator(base.doors.auth, base.mint, tokens, pepper, audit, clock),
+        authenticator=Authenticator(base.doors.auth, base.mint, tokens, pepper, audit, standing),
+        standing=standing,
+        notices=notices,
         tokens=tokens,
         operators=Operators(operator, pepper, audit, clock),
-        members=Members(db, pepper, audit, clock),
+        members=Members(db, pepper, audit, standing, clock),
         tenants=TenantDirectory(operator),
         ledger=ledger,
         reports=UsageReports(db),
@@ -352,6 +362,7 @@ def _upkeep(platform: Platform) -> list[Coroutine[Any, Any, None]]:
     """What runs beside the requests: each a loop that outlives a database that is away."""
     return [
         Sweeper(platform.operator_db).run(),
+        platform.notices.run(),
         platform.pools.run(),
         _anchor(platform),
         _tidy(platform),

@@ -103,6 +103,7 @@ async def change_tenant(
     platform = platform_of(request)
     found = await named_tenant(platform, tenant_id)
     changed = await platform.tenants.set_status(found.id, body.status)
+    platform.standing.forget(found.id)
     await record_operator(request, caller, f"tenant.{body.status}", str(found.id), owner=found.id)
     return tenant_json(changed)
 

@@ -114,6 +114,7 @@ DEFINERS: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenantry.close_break_glass": frozenset({"tenantry_operator"}),
         "tenantry.enter_break_glass": frozenset({"tenantry_breakglass"}),
         "tenantry.break_glass_tenant": frozenset({"tenantry_breakglass"}),
+        "tenantry.tell_standing": frozenset(),
     }
 )
 """Functions that run with the owner's rights, and the roles that may call them."""

@@ -44,7 +44,7 @@ class Doors:
             )
             for role, password, size in (
                 ("app", secrets.app_password, settings.pool_size),
-                ("auth", secrets.auth_password, 4),
+                ("auth", secrets.auth_password, 5),
                 ("audit", secrets.audit_password, 4),
                 ("operator", secrets.operator_password, 4),
                 ("breakglass", secrets.breakglass_password, 2),

@@ -1,7 +1,8 @@
 """From a credential to a tenant context: the only HTTP-side maker of one (SEC-6, DB-6).
 
-The tenant comes from the credential alone. A key is looked up at each request (one round trip),
-so that revoking it, disabling its member or suspending its tenant holds from the next request on.
+The tenant comes from the credential alone. What it stands for is looked up (one round trip) and
+remembered as `standing` says, so that revoking a key, disabling its member or suspending its
+tenant holds from the next request on.
 """
 
 import hmac
@@ -11,7 +12,6 @@ from datetime import timedelta
 from typing import Any, NoReturn
 from uuid import UUID
 
-from tenantry.core.clock import Clock
 from tenantry.core.errors import Forbidden, Unauthenticated
 from tenantry.core.events import AuditEvent, AuditSink
 from tenantry.core.ids import PLATFORM, MemberId, TenantId
@@ -20,6 +20,7 @@ from tenantry.isolation.context import Actor, ContextMint, TenantContext
 from tenantry.isolation.statements import RoleDatabase
 from tenantry.security.keys import ApiKey
 from tenantry.security.scopes import ROLE_SCOPES
+from tenantry.security.standing import Row, Standing
 from tenantry.security.tokens import TokenIssuer
 
 _SQL = load("tenantry.security")
@@ -58,14 +59,15 @@ class Authenticator:
         tokens: TokenIssuer,
         pepper: bytes,
         audit: AuditSink,
-        clock: Clock,
+        standing: Standing,
     ) -> None:
         self._door = door
         self._mint = mint
         self._tokens = tokens
         self._pepper = pepper
         self._audit = audit
-        self._clock = clock
+        self._standing = standing
+        self._clock = standing.clock
 
     async def context(self, credential: str, request_id: str, timeout_s: float) -> TenantContext:
         """The context of the member whose API key or member token this is.
@@ -124,22 +126,29 @@ class Authenticator:
         key = ApiKey.parse(credential)
         if key is None or key.kind != "live":
             await self._refuse(PLATFORM, "key.unknown", credential[:17], request_id)
+        row = self._standing.find(key.digest(self._pepper))
+        if row is None or self._is_stale(row):
+            row = await self._look_up(key, request_id)
+        tenant = TenantId(row["tenant_id"])
+        if not self._is_live(row) or not _is_active(row):
+            await self._refuse(tenant, "key.refused", str(row["key_id"]), request_id)
+        return tenant, MemberId(row["member_id"]), row["role"], frozenset(row["scopes"])
+
+    async def _look_up(self, key: ApiKey, request_id: str) -> Row:
+        moment = self._standing.moment
         async with self._door.autocommit() as statements:
             rows = await statements.rows(_SQL["find_keys"], public_id=key.public_id)
             row = self._matching(key, rows)
             if row is None:
                 await self._refuse(PLATFORM, "key.unknown", key.public_id, request_id)
-            tenant = TenantId(row["tenant_id"])
-            if not self._is_live(row) or not _is_active(row):
-                await self._refuse(tenant, "key.refused", str(row["key_id"]), request_id)
-            if self._is_stale(row):
+            tenant, now = TenantId(row["tenant_id"]), self._clock.now()
+            if self._is_live(row) and _is_active(row) and self._is_stale(row):
                 await statements.execute(
-                    _SQL["touch_key"],
-                    tenant_id=tenant,
-                    key_id=row["key_id"],
-                    now=self._clock.now(),
+                    _SQL["touch_key"], tenant_id=tenant, key_id=row["key_id"], now=now
                 )
-        return tenant, MemberId(row["member_id"]), row["role"], frozenset(row["scopes"])
+                row["last_used_at"] = now
+        self._standing.remember(bytes(row["digest"]), tenant, row, moment)
+        return row
 
     async def _by_token(
         self, credential: str, request_id: str
@@ -148,10 +157,15 @@ class Authenticator:
             token = self._tokens.read(credential)
         except Unauthenticated:
             await self._refuse(PLATFORM, "token.refused", "", request_id)
-        async with self._door.autocommit() as statements:
-            row = await statements.row(
-                _SQL["find_member"], tenant_id=token.tenant, member_id=token.member
-            )
+        row = self._standing.find((token.tenant, token.member))
+        if row is None:
+            moment = self._standing.moment
+            async with self._door.autocommit() as statements:
+                row = await statements.row(
+                    _SQL["find_member"], tenant_id=token.tenant, member_id=token.member
+                )
+            if row is not None:
+                self._standing.remember((token.tenant, token.member), token.tenant, row, moment)
         if row is None or not _is_active(row):
             await self._refuse(token.tenant, "token.refused", str(token.member), request_id)
         return token.tenant, token.member, row["role"], token.scopes
@@ -165,11 +179,11 @@ class Authenticator:
                 found = row
         return found
 
-    def _is_live(self, row: dict[str, Any]) -> bool:
+    def _is_live(self, row: Row) -> bool:
         ends = [row[name] for name in ("expires_at", "revoked_at") if row[name] is not None]
         return all(end > self._clock.now() for end in ends)
 
-    def _is_stale(self, row: dict[str, Any]) -> bool:
+    def _is_stale(self, row: Row) -> bool:
         used = row["last_used_at"]
         return used is None or self._clock.now() - used > _TOUCH_EVERY
 
@@ -182,5 +196,5 @@ class Authenticator:
         raise Unauthenticated
 
 
-def _is_active(row: dict[str, Any]) -> bool:
+def _is_active(row: Row) -> bool:
     return bool(row["member_status"] == "active" and row["tenant_status"] == "active")

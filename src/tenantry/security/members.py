@@ -15,6 +15,7 @@ from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database, Transaction
 from tenantry.security.keys import ApiKey
 from tenantry.security.scopes import ROLE_SCOPES, scopes_for_key
+from tenantry.security.standing import Standing
 
 _SQL = load("tenantry.security")
 _LONGEST_OVERLAP = timedelta(days=7)
@@ -53,10 +54,13 @@ class MemberChange:
 class Members:
     """Creates, changes and lists members and keys, within one tenant at a time."""
 
-    def __init__(self, db: Database, pepper: bytes, audit: AuditSink, clock: Clock) -> None:
+    def __init__(
+        self, db: Database, pepper: bytes, audit: AuditSink, standing: Standing, clock: Clock
+    ) -> None:
         self._db = db
         self._pepper = pepper
         self._audit = audit
+        self._standing = standing
         self._clock = clock
 
     async def create(
@@ -121,6 +125,7 @@ class Members:
                 display_name=change.display_name,
             )
             await _keep_an_owner(tx)
+        self._standing.forget(ctx.tenant)
         detail = {"role": change.role, "status": change.status}
         await self._record(ctx, "member.changed", str(member_id), detail)
         return after or before
@@ -138,6 +143,7 @@ class Members:
             _require_standing(ctx, before["role"])
             await tx.execute(_SQL["delete_member"], member_id=member_id)
             await _keep_an_owner(tx)
+        self._standing.forget(ctx.tenant)
         await self._record(ctx, "member.deleted", str(member_id), {})
 
     async def create_key(self, ctx: TenantContext, wanted: KeyRequest) -> NewKey:
@@ -183,6 +189,7 @@ class Members:
         async with self._db.tenant(ctx) as tx:
             await self._manageable_key(tx, ctx, key_id)
             await tx.execute(_SQL["revoke_key"], key_id=key_id, at=self._clock.now())
+        self._standing.forget(ctx.tenant)
         await self._record(ctx, "key.revoked", str(key_id), {})
 
     async def rotate_key(self, ctx: TenantContext, key_id: UUID, overlap: timedelta) -> NewKey:
@@ -220,6 +227,7 @@ class Members:
                 expires_at=old["expires_at"],
             )
             await tx.execute(_SQL["revoke_key"], key_id=key_id, at=now + overlap)
+        self._standing.forget(ctx.tenant)
         await self._record(ctx, "key.rotated", str(key_id), {"successor": str(new_key_id)})
         return NewKey(new_key_id, key, scopes, old["expires_at"])
 

@@ -11,14 +11,19 @@ from tenantry.security.auth import Authenticator
 from tenantry.security.keys import ApiKey
 from tenantry.security.members import KeyRequest, MemberChange, Members, NewKey
 from tenantry.security.operators import Operators
+from tenantry.security.standing import Standing
 from tenantry.security.tokens import TokenIssuer
 from tests.worlds import World
 
 PEPPER = b"p" * 32
 
 
+def _standing(world: World) -> Standing:
+    return Standing(world.clock, lambda: False)  # nothing is remembered: see test_standing
+
+
 def _members(world: World) -> Members:
-    return Members(world.db, PEPPER, world.audit, world.clock)
+    return Members(world.db, PEPPER, world.audit, _standing(world), world.clock)
 
 
 def _tokens(world: World) -> TokenIssuer:
@@ -27,7 +32,7 @@ def _tokens(world: World) -> TokenIssuer:
 
 def _auth(world: World, pepper: bytes = PEPPER) -> Authenticator:
     return Authenticator(
-        world.auth_db, world.mint, _tokens(world), pepper, world.audit, world.clock
+        world.auth_db, world.mint, _tokens(world), pepper, world.audit, _standing(world)
     )
 
 
