@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import click
 
-from tenantry.api.serving import serving
+from tenantry.api.serving import run, serving
 from tenantry.cli.doctor import examine
 from tenantry.cli.output import json_option, show, show_rows
 from tenantry.core.clock import SystemClock
@@ -35,7 +35,7 @@ def serve(host: str | None, port: int | None) -> None:
         port=settings.port if port is None else port,
     )
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
-    asyncio.run(run_server(settings, announce=lambda url: click.echo(f"Tenantry serves {url}")))
+    run(run_server(settings, announce=lambda url: click.echo(f"Tenantry serves {url}")))
 
 
 async def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
