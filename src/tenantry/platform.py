@@ -37,7 +37,7 @@ from tenantry.gateway.passthrough import Gateway
 from tenantry.isolation.break_glass import BreakGlass
 from tenantry.isolation.context import Actor, ContextMint, TenantContext
 from tenantry.isolation.doors import Doors
-from tenantry.isolation.notices import Listener, Notices
+from tenantry.isolation.notices import Notices
 from tenantry.isolation.signing import ContextSigner
 from tenantry.isolation.statements import RoleDatabase
 from tenantry.isolation.tenants import TenantDirectory
@@ -66,7 +66,6 @@ from tenantry.security.egress.guard import EgressGuard
 from tenantry.security.egress.policy import EgressPolicy
 from tenantry.security.members import Members
 from tenantry.security.operators import Operators
-from tenantry.security.standing import CHANNEL as STANDING_CHANNEL
 from tenantry.security.standing import Standing
 from tenantry.security.tokens import TokenIssuer
 from tenantry.security.vault.keepers import key_encryption
@@ -267,7 +266,7 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
     tokens = TokenIssuer(bytes.fromhex(secrets.token_key), clock)
     notices = Notices(base.doors.auth, clock)
     standing = Standing(clock, notices.is_live)
-    notices.add(Listener(STANDING_CHANNEL, standing.heard, standing.forget_all))
+    notices.add(standing.listener())
     providers = ProviderRegistry.from_file(settings.providers_file, EmbeddedE5(clock))
     stack.push_async_callback(providers.close)
     embedder = providers.embedder

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from tenantry.core.clock import Clock
 from tenantry.core.errors import StoreUnavailable
+from tenantry.db.queries import load
 from tenantry.isolation.statements import RoleDatabase
 
+_SQL = load("tenantry.isolation")
 _LOG = logging.getLogger(__name__)
 _PROBE_S = 1.0
 _RETRY_S = 0.5
@@ -26,11 +28,13 @@ class Listener:
 
     Attributes:
         channel: name of the channel.
+        listen: the statement that begins to listen on it.
         heard: called with the payload of each notice.
         deaf: called when notices may have been lost.
     """
 
     channel: str
+    listen: bytes
     heard: Callable[[str], None]
     deaf: Callable[[], None]
 
@@ -66,11 +70,11 @@ class Notices:
 
     async def _listen(self) -> None:
         async with self._door.autocommit() as statements:
-            await statements.listen(self._listeners)
             for listener in self._listeners.values():
+                await statements.execute(listener.listen)
                 listener.deaf()  # what was remembered before is of a time nobody listened
             while True:
                 self._alive_at = self._clock.monotonic()
                 async for channel, payload in statements.notices(_PROBE_S):
                     self._listeners[channel].heard(payload)
-                await statements.probe()
+                await statements.execute(_SQL["answer"])

@@ -206,3 +206,7 @@ SELECT tenantry.break_glass_tenant() AS tenant;
 -- name: break_glass_rows
 -- Rows: one JSON object each, of a table that the break-glass role may read.
 SELECT break_glass_rows AS row FROM tenantry.break_glass_rows(%(of_table)s, %(most)s, %(skipped)s);
+
+-- name: answer
+-- Rows: one, if the server still answers on this connection.
+SELECT 1 AS one;

@@ -5,12 +5,11 @@ their own give them (DB-5): credentials to look up, the audit log to append to, 
 tenants. None of them can read a tenant's content.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.rows import DictRow
 
 from tenantry.core.errors import (
@@ -58,19 +57,10 @@ class Statements:
             await cursor.executemany(query, [self._bound(p) for p in parameters])
             self._inspect(cursor)
 
-    async def listen(self, channels: Iterable[str]) -> None:
-        """Hear of these channels from now on, for as long as the connection lives."""
-        for channel in channels:
-            await self._connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-
     async def notices(self, timeout_s: float) -> AsyncIterator[tuple[str, str]]:
         """Channel and payload of what is heard; ends after `timeout_s` seconds."""
         async for notice in self._connection.notifies(timeout=timeout_s):
             yield notice.channel, notice.payload
-
-    async def probe(self) -> None:
-        """Return if the server still answers on this connection."""
-        await self._connection.execute(b"SELECT 1")
 
     @asynccontextmanager
     async def _run(self, query: bytes, parameters: Parameters) -> AsyncIterator[Cursor]:

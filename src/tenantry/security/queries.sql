@@ -132,3 +132,7 @@ SELECT key_id, member_id, public_id, name, scopes, created_at, expires_at, revok
 -- name: revoke_key
 UPDATE tenantry.api_keys SET revoked_at = %(at)s
  WHERE key_id = %(key_id)s AND (revoked_at IS NULL OR revoked_at > %(at)s);
+
+-- name: listen_standing
+-- Hear, for as long as the session lives, of tenants whose credentials change. Role: tenantry_auth.
+LISTEN tenantry_standing;

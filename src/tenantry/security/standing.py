@@ -17,8 +17,10 @@ from uuid import UUID
 
 from tenantry.core.clock import Clock
 from tenantry.core.ids import TenantId
+from tenantry.db.queries import load
+from tenantry.isolation.notices import Listener
 
-CHANNEL = "tenantry_standing"
+_SQL = load("tenantry.security")
 LONGEST_S = 10.0
 _MOST = 50_000
 Row = Mapping[str, Any]
@@ -81,6 +83,10 @@ class Standing:
         self._changes += 1
         self._known.clear()
         self._of_tenant.clear()
+
+    def listener(self) -> Listener:
+        """Who hears of changed credentials."""
+        return Listener("tenantry_standing", _SQL["listen_standing"], self.heard, self.forget_all)
 
     def heard(self, payload: str) -> None:
         """Take note of a notice: the tenant whose credentials changed."""

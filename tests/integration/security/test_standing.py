@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from tenantry.core.errors import Unauthenticated
-from tenantry.isolation.notices import Listener, Notices
+from tenantry.isolation.notices import Notices
 from tenantry.isolation.tenants import TenantDirectory
 from tenantry.security.auth import Authenticator
 from tenantry.security.members import KeyRequest, MemberChange, Members, NewKey
-from tenantry.security.standing import CHANNEL, LONGEST_S, Standing
+from tenantry.security.standing import LONGEST_S, Standing
 from tenantry.security.tokens import TokenIssuer
 from tests.worlds import World
 
@@ -24,7 +24,7 @@ class Process:
     def __init__(self, world: World, is_live: Callable[[], bool] | None = None) -> None:
         self.notices = Notices(world.auth_db, world.clock)
         self.standing = Standing(world.clock, is_live or self.notices.is_live)
-        self.notices.add(Listener(CHANNEL, self.standing.heard, self.standing.forget_all))
+        self.notices.add(self.standing.listener())
         self.members = Members(world.db, PEPPER, world.audit, self.standing, world.clock)
         tokens = TokenIssuer(b"t" * 32, world.clock)
         self.auth = Authenticator(
