@@ -11,8 +11,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import ClassVar
 
-import orjson
-
 from tenantry.connectors.base import (
     ConnectorConfig,
     ConnectorDraft,
@@ -21,6 +19,7 @@ from tenantry.connectors.base import (
     QueryResult,
     Table,
 )
+from tenantry.connectors.collected import Collected
 from tenantry.connectors.data_tables import FILES_KIND, DataTable, DataTables
 from tenantry.connectors.duckdb_process import DuckDbProcesses, Job, LineTooLong, answers
 from tenantry.connectors.guarding import admit
@@ -153,7 +152,7 @@ class FilesSource:
         started = clock.monotonic()
         digests = [known.stored_sha256 for known in used]
         names = [known.table.name for known in used]
-        collected = _Collected(limits)
+        collected = Collected(limits)
         try:
             async with (
                 asyncio.timeout(limits.timeout_s),
@@ -165,14 +164,14 @@ class FilesSource:
                 )
                 async with aclosing(answers(process, limits.max_bytes)) as found:
                     async for answer in found:
-                        if not collected.take(answer):
+                        if not _take(collected, answer):
                             break
         except TimeoutError as error:
             raise QueryTimeout(
                 f"The query took longer than {limits.timeout_s:g} seconds and was stopped."
             ) from error
         except LineTooLong as error:
-            collected.cut(error)
+            _cut(collected, error)
         except Unfit as error:
             raise await self._unfit(error, used[error.place]) from error
         duration_ms = int((clock.monotonic() - started) * 1000)
@@ -194,46 +193,18 @@ class FilesSource:
         return BoundaryCrossed(f"The file of the table {name} is not the one that was uploaded.")
 
 
-class _Collected:
-    """Rows as they arrive, counted: never more, and never larger, than the limits allow."""
-
-    def __init__(self, limits: QueryLimits) -> None:
-        self._limits = limits
-        self._columns: tuple[str, ...] | None = None
-        self._rows: list[tuple[Json, ...]] = []
-        self._size_bytes = len("[]")
-        self._is_cut = False
-
-    def take(self, answer: Json) -> bool:
-        """Add an answer of the process; False when no further one fits."""
-        if isinstance(answer, dict):
-            self._columns = tuple(map(str, answer["columns"]))
-            return True
-        if not isinstance(answer, list) or len(answer) != len(self._columns or ()):
-            raise QueryFailed("The process that ran the query sent something else than rows.")
-        comma = 1 if self._rows else 0
-        size_bytes = self._size_bytes + len(orjson.dumps(answer)) + comma
-        full = len(self._rows) == self._limits.max_rows
-        if full or size_bytes > self._limits.max_bytes:
-            self._is_cut = True
-            return False
-        self._rows.append(tuple(answer))
-        self._size_bytes = size_bytes
+def _take(collected: Collected, answer: Json) -> bool:
+    """Add an answer of the process; False when no further one fits."""
+    if isinstance(answer, dict):
+        collected.name(list(map(str, answer["columns"])))
         return True
+    if not isinstance(answer, list) or len(answer) != len(collected.columns):
+        raise QueryFailed("The process that ran the query sent something else than rows.")
+    return collected.take(answer)
 
-    def cut(self, error: LineTooLong) -> None:
-        """Note that the next row alone is larger than all may be."""
-        if self._columns is None:
-            raise QueryFailed("The names of the columns are too long.") from error
-        self._is_cut = True
 
-    def result(self, sql: str, duration_ms: int) -> QueryResult:
-        """The rows taken."""
-        return QueryResult(
-            columns=self._columns or (),
-            rows=tuple(self._rows),
-            sql=sql,
-            truncated=self._is_cut,
-            duration_ms=duration_ms,
-            size_bytes=self._size_bytes,
-        )
+def _cut(collected: Collected, error: LineTooLong) -> None:
+    """Note that the next row alone is larger than all may be."""
+    if not collected.columns:
+        raise QueryFailed("The names of the columns are too long.") from error
+    collected.cut()

@@ -16,8 +16,9 @@ from tenantry.connectors.mysql_client import MySQLClient, Row
 from tenantry.connectors.mysql_errors import translated
 from tenantry.connectors.mysql_handshake import Endpoint
 from tenantry.connectors.mysql_packets import Malformed, ServerRefused
+from tenantry.connectors.mysql_plan import MOST_ROWS, rows_looked_at
 from tenantry.connectors.mysql_values import ResultColumn
-from tenantry.core.errors import SourceUnreachable
+from tenantry.core.errors import QueryRefused, SourceUnreachable
 from tenantry.core.events import Json
 from tenantry.db.queries import parse
 from tenantry.pools.base import Identity
@@ -159,6 +160,21 @@ class MySQLConnection:
             {column.name: column.value(value) for column, value in zip(columns, row, strict=True)}
             async for row in self.rows()
         ]
+
+    async def weigh(self, sql: str) -> None:
+        """Have the server plan a statement that the guard let through.
+
+        Raises:
+            QueryRefused: it would look at too many rows.
+            QueryFailed: the server rejected it.
+            SourceUnreachable: the connection is lost.
+        """
+        looked_at = rows_looked_at(await self.plan(sql))
+        if looked_at > MOST_ROWS:
+            raise QueryRefused(
+                f"The query would look at about {looked_at:.0e} rows; at most {MOST_ROWS:.0e} may "
+                "be. Join on indexed columns, or narrow it down with WHERE."
+            )
 
     async def execute(self, sql: str) -> tuple[ResultColumn, ...]:
         """Send a statement that the guard let through; its rows follow from `rows`.

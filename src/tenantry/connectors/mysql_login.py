@@ -9,7 +9,8 @@ Source: MySQL 8.4 reference manual, "Privileges Provided by MySQL"; MariaDB, "GR
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from tenantry.connectors.login_verdict import Verdict
 
 _QUOTED = re.compile(r"`(?:[^`]|``)*`")
 _GRANT = re.compile(r"GRANT (?P<rights>.+?) ON (?P<object>.+?) TO ", re.IGNORECASE)
@@ -24,14 +25,6 @@ _RULES_THE_SERVER = frozenset(
 )  # fmt: skip
 _RULING_ENDS = ("ADMIN", " ROLE")  # CONNECTION_ADMIN, READ_ONLY ADMIN, and the making of roles
 _READS = frozenset({"USAGE", "SELECT", "SHOW VIEW", "SHOW DATABASES"})
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What its grants say of a login: rights that rule it out, and warnings."""
-
-    refused: tuple[str, ...]
-    warnings: tuple[str, ...]
 
 
 def judge(grants: Iterable[str]) -> Verdict:

@@ -4,37 +4,12 @@ Only what the login may see appears: the server's catalogue leaves the rest out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+from tenantry.connectors.database_tables import FoundColumn, FoundTable
 from tenantry.connectors.mysql_driver import MySQLConnection
 
 _MOST_TABLES = 10_000
 _SAMPLED_ROWS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class FoundColumn:
-    """A column: the server's own type, its comment, whether it is of the key, where it refers to.
-
-    Attributes:
-        refers_to: `table.column` of a foreign key's other end; empty if it is none.
-    """
-
-    name: str
-    type: str
-    comment: str
-    is_key: bool
-    refers_to: str
-
-
-@dataclass(frozen=True, slots=True)
-class FoundTable:
-    """A table or view of the database; `rows` is the server's estimate, -1 where it has none."""
-
-    name: str
-    comment: str
-    rows: int
-    columns: tuple[FoundColumn, ...]
 
 
 async def find(connection: MySQLConnection, database: str) -> list[FoundTable]:
@@ -56,7 +31,14 @@ async def find(connection: MySQLConnection, database: str) -> list[FoundTable]:
         found = FoundColumn(name, kind, comment, key == "PRI", target)
         by_table.setdefault(table, []).append(found)
     return [
-        FoundTable(name, _comment(kind, comment), int(rows or -1), tuple(by_table.get(name, ())))
+        FoundTable(
+            database,
+            name,
+            _comment(kind, comment),
+            int(rows or -1),
+            tuple(by_table.get(name, ())),
+            is_stored=bool(rows),
+        )
         for name, kind, rows, comment in _texts(tables)
     ]
 

@@ -6,14 +6,16 @@ the context and the stored configuration, never from a request.
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from tenantry.connectors.base import ConnectorConfig, Table
+from tenantry.connectors.base import ConnectorConfig
 from tenantry.core.clock import Clock
 from tenantry.core.ids import ConnectorId, TenantId
 from tenantry.isolation.context import TenantContext
 
+T = TypeVar("T")
 _KEPT_S = 300.0
 _MOST_SCHEMAS = 256
 
@@ -25,21 +27,21 @@ class _Key:
     credential_version: int
 
 
-class SchemaMemory:
+class SchemaMemory(Generic[T]):
     """The latest schemas, the least recently used forgotten first."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: OrderedDict[_Key, tuple[float, Sequence[Table]]] = OrderedDict()
+        self._known: OrderedDict[_Key, tuple[float, T]] = OrderedDict()
 
     async def tables(
         self,
         ctx: TenantContext,
         config: ConnectorConfig,
-        look: Callable[[], Awaitable[Sequence[Table]]],
+        look: Callable[[], Awaitable[T]],
         *,
         refresh: bool = False,
-    ) -> Sequence[Table]:
+    ) -> T:
         """The tables of a connector: as remembered, or as `look` finds them.
 
         Raises:

@@ -4,7 +4,8 @@ import ssl
 
 import pytest
 
-from tenantry.connectors.mysql_options import Access, MySQLOptions
+from tenantry.connectors.database_options import Access
+from tenantry.connectors.mysql_options import MySQLOptions
 from tenantry.core.errors import InvalidRequest
 from tenantry.core.events import Json
 from tests.sources.certificates import Authority

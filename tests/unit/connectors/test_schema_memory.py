@@ -39,12 +39,12 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def memory(clock: ManualClock) -> SchemaMemory:
+def memory(clock: ManualClock) -> SchemaMemory[Sequence[Table]]:
     return SchemaMemory(clock)
 
 
 async def test_what_was_found_is_remembered_for_five_minutes(
-    ctx: TenantContext, memory: SchemaMemory, clock: ManualClock
+    ctx: TenantContext, memory: SchemaMemory[Sequence[Table]], clock: ManualClock
 ) -> None:
     assert _name(await memory.tables(ctx, CONFIG, _found("first"))) == "first"
     clock.advance(299)
@@ -54,7 +54,7 @@ async def test_what_was_found_is_remembered_for_five_minutes(
 
 
 async def test_looking_anew_replaces_what_is_remembered(
-    ctx: TenantContext, memory: SchemaMemory
+    ctx: TenantContext, memory: SchemaMemory[Sequence[Table]]
 ) -> None:
     await memory.tables(ctx, CONFIG, _found("first"))
     assert _name(await memory.tables(ctx, CONFIG, _found("second"), refresh=True)) == "second"
@@ -63,7 +63,7 @@ async def test_looking_anew_replaces_what_is_remembered(
 
 @pytest.mark.req("DB-1")
 async def test_a_neighbour_with_the_same_connector_id_is_told_nothing(
-    ctx: TenantContext, memory: SchemaMemory
+    ctx: TenantContext, memory: SchemaMemory[Sequence[Table]]
 ) -> None:
     actor = Actor("member", new_id(), "owner")
     mint = ContextMint(b"k" * 32)
@@ -74,14 +74,16 @@ async def test_a_neighbour_with_the_same_connector_id_is_told_nothing(
 
 
 async def test_another_credential_may_see_something_else(
-    ctx: TenantContext, memory: SchemaMemory
+    ctx: TenantContext, memory: SchemaMemory[Sequence[Table]]
 ) -> None:
     await memory.tables(ctx, CONFIG, _found("first"))
     rotated = replace(CONFIG, credential_version=2)
     assert _name(await memory.tables(ctx, rotated, _found("second"))) == "second"
 
 
-async def test_a_failure_is_not_remembered(ctx: TenantContext, memory: SchemaMemory) -> None:
+async def test_a_failure_is_not_remembered(
+    ctx: TenantContext, memory: SchemaMemory[Sequence[Table]]
+) -> None:
     with pytest.raises(QueryFailed):
         await memory.tables(ctx, CONFIG, _down)
     assert _name(await memory.tables(ctx, CONFIG, _found("first"))) == "first"
@@ -91,7 +93,7 @@ async def test_a_failure_is_not_remembered(ctx: TenantContext, memory: SchemaMem
 
 
 async def test_a_forgotten_connector_is_looked_at_again(
-    ctx: TenantContext, memory: SchemaMemory
+    ctx: TenantContext, memory: SchemaMemory[Sequence[Table]]
 ) -> None:
     other = replace(CONFIG, connector=ConnectorId(new_id()))
     await memory.tables(ctx, CONFIG, _found("first"))
@@ -102,7 +104,7 @@ async def test_a_forgotten_connector_is_looked_at_again(
 
 
 async def test_the_least_recently_used_is_forgotten_first(
-    ctx: TenantContext, memory: SchemaMemory
+    ctx: TenantContext, memory: SchemaMemory[Sequence[Table]]
 ) -> None:
     configs = [replace(CONFIG, connector=ConnectorId(new_id())) for _ in range(257)]
     for config in configs[:256]:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from tenantry.connectors.database_tables import FoundColumn
 from tenantry.connectors.mysql_driver import Deadlines, MySQLConnection
-from tenantry.connectors.mysql_schema import FoundColumn, find, quoted, values
+from tenantry.connectors.mysql_schema import find, quoted, values
 from tenantry.core.secret import Secret
 from tests.integration.connectors.mysql.conftest import Shop
 from tests.sources.mariadb import MariaDB, needs_mariadb

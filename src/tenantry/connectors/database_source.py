@@ -1,4 +1,4 @@
-"""The tables of one MySQL or MariaDB connector, for one tenant (CON-2, CON-3).
+"""The tables of one connector of a tenant's own database (CON-2, CON-3).
 
 Threat: a model's statement reaches what the connector does not offer, or uses up the tenant's
 server or our memory.
@@ -7,11 +7,10 @@ planned first, runs read-only, and is stopped at its row, byte and time ceiling.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
-
-import orjson
+from typing import Protocol
 
 from tenantry.connectors.base import (
     ConnectorConfig,
@@ -20,18 +19,61 @@ from tenantry.connectors.base import (
     QueryResult,
     Table,
 )
+from tenantry.connectors.collected import Collected
 from tenantry.connectors.guarding import admit
-from tenantry.connectors.mysql_driver import MySQLConnection
-from tenantry.connectors.mysql_options import MySQLOptions
-from tenantry.connectors.mysql_plan import MOST_ROWS, rows_looked_at
-from tenantry.connectors.mysql_values import ResultColumn
 from tenantry.connectors.sql_guard import Approved, Scope
 from tenantry.connectors.sql_relations import Relation
-from tenantry.core.errors import QueryRefused, QueryTimeout
+from tenantry.connectors.sql_vocabulary import Dialect
+from tenantry.core.errors import QueryTimeout
 from tenantry.core.events import Json
 from tenantry.isolation.context import TenantContext
+from tenantry.pools.base import PhysicalConnection
 
-Lease = Callable[[], AbstractAsyncContextManager[MySQLConnection]]
+Tables = Mapping[Relation, Table]
+"""Tables by the names that the database has for them: schema and table, spelt as there."""
+
+
+class ResultColumn(Protocol):
+    """A column of a result: its name, its logical type, and what its texts stand for."""
+
+    @property
+    def name(self) -> str:
+        """As the result calls it."""
+        ...
+
+    @property
+    def logical(self) -> str:
+        """The platform's name for what its values are."""
+        ...
+
+    def value(self, text: bytes | None) -> Json:
+        """The value that the server sent as `text`."""
+        ...
+
+
+class Reading(PhysicalConnection, Protocol):
+    """A pooled connection that can only read; every statement is let through by the guard first."""
+
+    async def begin(self) -> None:
+        """Begin a read-only transaction, which ends with `reset`."""
+        ...
+
+    async def weigh(self, sql: str) -> None:
+        """Have the server plan a statement.
+
+        Raises:
+            QueryRefused: it would take too much; the message helps to mend it.
+            QueryFailed: the server rejected it.
+        """
+        ...
+
+    async def execute(self, sql: str) -> Sequence[ResultColumn]:
+        """Send a statement; its rows follow from `rows`."""
+        ...
+
+    def rows(self) -> AsyncGenerator[tuple[bytes | None, ...], None]:
+        """Its rows, as they arrive."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +81,17 @@ class Reach:
     """How one connector's database is reached.
 
     Attributes:
+        dialect: of its SQL.
         lease: lends a connection to it.
         tables: its tables within the access pattern, remembered unless asked to look again.
     """
 
-    lease: Lease
-    tables: Callable[[bool], Awaitable[Sequence[Table]]]
+    dialect: Dialect
+    lease: Callable[[], AbstractAsyncContextManager[Reading]]
+    tables: Callable[[bool], Awaitable[Tables]]
 
 
-class MySQLSource:
+class DatabaseSource:
     """Tables of one connector; it can reach nothing else."""
 
     def __init__(
@@ -57,7 +101,6 @@ class MySQLSource:
         self._config = config
         self._services = services
         self._reach = reach
-        self._database = MySQLOptions.read(config.options).database
 
     async def describe(self, *, refresh: bool = False) -> Sequence[Table]:
         """Tables within the access pattern; remembered for minutes.
@@ -65,13 +108,13 @@ class MySQLSource:
         Raises:
             QueryFailed: the database does not answer, and why.
         """
-        return await self._reach.tables(refresh)
+        return tuple((await self._reach.tables(refresh)).values())
 
     async def query(self, sql: str, limits: QueryLimits) -> QueryResult:
         """Run one read-only statement over the connector's tables.
 
         Raises:
-            QueryRefused: it reaches outside them (recorded), or would look at too many rows.
+            QueryRefused: it reaches outside them (recorded), or would take too much.
             QueryFailed: the database rejected it, or does not answer.
             QueryTimeout: it took longer than `limits.timeout_s`, waiting included.
         """
@@ -95,63 +138,24 @@ class MySQLSource:
             await connection.ping()
 
     async def _admitted(self, sql: str, limits: QueryLimits) -> Approved:
-        columns: dict[Relation, list[str]] = {
-            (self._database, table.name): [column.name for column in table.columns]
-            for table in await self._reach.tables(False)
+        columns = {
+            relation: [column.name for column in table.columns]
+            for relation, table in (await self._reach.tables(False)).items()
         }
-        scope = Scope("mysql", columns.keys(), limits.max_rows + 1, columns)
+        scope = Scope(self._reach.dialect, columns.keys(), limits.max_rows + 1, columns)
         return await admit(self._ctx, self._services.audit, self._config, sql, scope)
 
     async def _run(
-        self, connection: MySQLConnection, approved: Approved, limits: QueryLimits
+        self, connection: Reading, approved: Approved, limits: QueryLimits
     ) -> QueryResult:
         clock = self._services.clock
         started = clock.monotonic()
         await connection.begin()
-        looked_at = rows_looked_at(await connection.plan(approved.sql))
-        if looked_at > MOST_ROWS:
-            raise QueryRefused(
-                f"The query would look at about {looked_at:.0e} rows; at most {MOST_ROWS:.0e} may "
-                "be. Join on indexed columns, or narrow it down with WHERE."
-            )
-        collected = Collected(limits, await connection.execute(approved.sql))
+        await connection.weigh(approved.sql)
+        columns = await connection.execute(approved.sql)
+        collected = Collected(limits, [c.name for c in columns], [c.logical for c in columns])
         async with aclosing(connection.rows()) as rows:
             async for row in rows:
-                if not collected.take(row):
+                if not collected.take([c.value(v) for c, v in zip(columns, row, strict=True)]):
                     break
         return collected.result(approved.sql, round((clock.monotonic() - started) * 1000))
-
-
-class Collected:
-    """Rows as they arrive, counted: never more, and never larger, than the limits allow."""
-
-    def __init__(self, limits: QueryLimits, columns: Sequence[ResultColumn]) -> None:
-        self._limits = limits
-        self._columns = columns
-        self._rows: list[tuple[Json, ...]] = []
-        self._size_bytes = len("[]")
-        self._is_cut = False
-
-    def take(self, row: Sequence[bytes | None]) -> bool:
-        """Add a row; False when it does not fit any more."""
-        converted = tuple(c.value(v) for c, v in zip(self._columns, row, strict=True))
-        comma = 1 if self._rows else 0
-        size_bytes = self._size_bytes + len(orjson.dumps(converted)) + comma
-        if len(self._rows) == self._limits.max_rows or size_bytes > self._limits.max_bytes:
-            self._is_cut = True
-            return False
-        self._rows.append(converted)
-        self._size_bytes = size_bytes
-        return True
-
-    def result(self, sql: str, duration_ms: int) -> QueryResult:
-        """The rows taken."""
-        return QueryResult(
-            columns=tuple(column.name for column in self._columns),
-            rows=tuple(self._rows),
-            sql=sql,
-            truncated=self._is_cut,
-            duration_ms=duration_ms,
-            size_bytes=self._size_bytes,
-            types=tuple(column.logical for column in self._columns),
-        )
