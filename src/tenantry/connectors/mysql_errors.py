@@ -1,7 +1,6 @@
 """Errors of a MySQL or MariaDB server in the platform's words (CON-2).
 
-A server's text reaches a model and a member: it is the tenant's own, but still a stranger's, so it
-is cut to one short printable line. Texts about the login are replaced, never passed on.
+Texts about the login are replaced, never passed on.
 
 Source: MySQL 8.4 reference manual, "Server Error Message Reference"; MariaDB, "Error Codes".
 """
@@ -10,9 +9,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tenantry.connectors.mysql_packets import ServerRefused
+from tenantry.connectors.source_errors import rejected
 from tenantry.core.errors import QueryFailed, QueryTimeout, SourceUnreachable, TenantryError
 
-_MOST_CHARACTERS = 300
 _LOGIN = "The server refused the login: the user, the password or the client's address is wrong."
 _BUSY = "The server takes no more connections just now."
 _STOPPED = "The query took longer than allowed and was stopped."
@@ -53,10 +52,4 @@ def translated(error: ServerRefused) -> TenantryError:
         return SourceUnreachable(_UNREACHABLE[error.code])
     if error.code in _TIMEOUTS:
         return QueryTimeout(_STOPPED)
-    return QueryFailed(_PLAIN.get(error.code) or _line(error.text))
-
-
-def _line(text: str) -> str:
-    plain = "".join(c if c.isprintable() else " " for c in text)
-    cut = plain if len(plain) <= _MOST_CHARACTERS else f"{plain[:_MOST_CHARACTERS]}…"
-    return f"The database rejected the query: {cut.strip() or 'it does not say why'}"
+    return QueryFailed(_PLAIN.get(error.code) or rejected(error.text))
