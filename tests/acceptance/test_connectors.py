@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tests.providers.replies import CallOf, Reply
 from tests.providers.scripted import ScriptedProvider
 from tests.service import ApiClient, Service
 from tests.sources.mariadb import MariaDB, mariadb_server, needs_mariadb
+from tests.sources.postgres import PORT, PostgresServer, postgres_server
 from tests.worlds import Cluster
 
 _TABLES = """
@@ -34,11 +35,12 @@ PASSWORD = "s3cret-of-acme-7Q9X"
 
 @dataclass(frozen=True)
 class Database:
-    """A tenant's database: how its connector is added."""
+    """A tenant's database: how its connector is added, and its login's password changed."""
 
     kind: str
     options: Mapping[str, Any]
     password: str
+    rotate: Callable[[str], object]
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +50,48 @@ def mariadb() -> Iterator[MariaDB]:
         yield server
 
 
-@pytest.fixture
-def database(mariadb: MariaDB) -> Database:
-    """A database on it, with a login that may read it."""
-    name = mariadb.create_database()
-    mariadb.sql(_TABLES, name)
-    user, password = mariadb.create_login(name)
-    options = {
-        "host": "127.0.0.1", "port": mariadb.port, "database": name, "user": user,
-        "tls": "require", "access": {"tables": {"orders": "*"}},
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    """A tenant's PostgreSQL server."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=[pytest.param("mysql", marks=needs_mariadb), "postgres"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """A database on one of them, with a login that may read it."""
+    open_: Callable[[Any], Database] = _on_mariadb if request.param == "mysql" else _on_postgres
+    return open_(request.getfixturevalue({"mysql": "mariadb"}.get(request.param, request.param)))
+
+
+def _options(host: str, port: int, database: str, user: str) -> dict[str, Any]:
+    access = {"tables": {"orders": "*"}}
+    return {
+        "host": host, "port": port, "database": database, "user": user, "tls": "require",
+        "access": access,
     }  # fmt: skip
-    return Database("mysql", options, password)
+
+
+def _on_mariadb(server: MariaDB) -> Database:
+    name = server.create_database()
+    server.sql(_TABLES, name)
+    user, password = server.create_login(name)
+
+    def rotate(to: str) -> None:
+        server.sql(f"SET PASSWORD FOR '{user}'@'%' = PASSWORD('{to}')")
+
+    return Database("mysql", _options("127.0.0.1", server.port, name, user), password, rotate)
+
+
+def _on_postgres(server: PostgresServer) -> Database:
+    name = server.create_database()
+    server.sql(_TABLES, name)
+    user, password = server.create_login(name)
+
+    def rotate(to: str) -> None:
+        server.sql(f"ALTER ROLE {user} PASSWORD '{to}'")
+
+    return Database("postgres", _options(server.address, PORT, name, user), password, rotate)
 
 
 @pytest.fixture
@@ -102,7 +135,6 @@ async def added(client: ApiClient, folder: Path, database: Database) -> Any:
     )  # fmt: skip
 
 
-@needs_mariadb
 @pytest.mark.req("CON-1", "CON-2", "CON-3", "USE-3", "COST-2")
 async def test_a_database_is_connected_looked_at_and_asked_on_the_command_line(
     service: Service, database: Database, tmp_path: Path
@@ -122,7 +154,6 @@ async def test_a_database_is_connected_looked_at_and_asked_on_the_command_line(
     assert [(line["key"], line["calls"]) for line in usage] == [(shop["id"], 2)]
 
 
-@needs_mariadb
 @pytest.mark.req("CON-1", "CON-3", "USE-1", "USE-4")
 async def test_an_assistant_answers_over_the_database_with_its_sql_and_a_chart(
     service: Service, provider: ScriptedProvider, database: Database, tmp_path: Path
@@ -159,7 +190,6 @@ async def test_an_assistant_answers_over_the_database_with_its_sql_and_a_chart(
     assert [each["ref"] for each in stored["attachments"]] == ["chart:1"]
 
 
-@needs_mariadb
 @pytest.mark.req("CON-3", "SEC-4", "POOL-2")
 async def test_what_is_outside_the_access_pattern_or_the_tenant_is_refused_and_recorded(
     service: Service, database: Database, tmp_path: Path
@@ -175,17 +205,16 @@ async def test_what_is_outside_the_access_pattern_or_the_tenant_is_refused_and_r
     assert theirs.status == 404
 
 
-@needs_mariadb
 @pytest.mark.req("POOL-2", "POOL-4")
 async def test_a_rotated_password_is_used_at_once_and_another_host_needs_it_anew(
-    service: Service, mariadb: MariaDB, database: Database, tmp_path: Path
+    service: Service, database: Database, tmp_path: Path
 ) -> None:
     shop = await added(service.acme, tmp_path, database)
     path = f"/v1/connectors/{shop['id']}"
     wrong = await service.acme.call("PATCH", path, json={"secrets": {"password": "wrong"}})
     assert wrong.status == 422
     assert (await service.acme.post(f"{path}/query", {"sql": _BY_REGION})).status == 200
-    mariadb.sql(f"SET PASSWORD FOR '{database.options['user']}'@'%' = PASSWORD('{PASSWORD}')")
+    database.rotate(PASSWORD)
     changed = await service.acme.call("PATCH", path, json={"secrets": {"password": PASSWORD}})
     assert (changed.status, changed.body["credential_version"]) == (200, 2)
     assert (await service.acme.post(f"{path}/query", {"sql": _BY_REGION})).status == 200
@@ -195,7 +224,6 @@ async def test_a_rotated_password_is_used_at_once_and_another_host_needs_it_anew
     assert "secrets again" in moved.body["detail"]
 
 
-@needs_mariadb
 @pytest.mark.req("POOL-4")
 async def test_no_secret_is_found_where_the_platform_keeps_or_says_anything(
     service: Service, database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture

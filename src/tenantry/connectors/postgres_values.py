@@ -91,7 +91,7 @@ def _json(text: str) -> Json:
     try:
         parsed: Json = orjson.loads(text)
     except ValueError:
-        return text  # numbers beyond 64 bits, for one
+        return text  # not as our parser reads it: told as the text that it is
     return parsed
 
 
