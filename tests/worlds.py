@@ -24,6 +24,7 @@ from tenantry.isolation.context import Actor, ContextMint, Role, TenantContext
 from tenantry.isolation.signing import ContextSigner
 from tenantry.isolation.statements import RoleDatabase
 from tenantry.isolation.transaction import Database
+from tenantry.metering.writer import LedgerWriter
 from tenantry.security.audit import AuditLog
 
 _TEMPLATE = "tenantry_template"
@@ -128,6 +129,7 @@ class World:
     operator_db: RoleDatabase
     audit_db: RoleDatabase
     audit: AuditLog
+    writer: LedgerWriter
     pools: dict[str, RolePool]
     acme: TenantContext
     globex: TenantContext
@@ -147,12 +149,15 @@ class World:
                     ("auth", secrets.auth_password),
                     ("audit", secrets.audit_password),
                     ("operator", secrets.operator_password),
+                    ("ledger", secrets.ledger_password),
                 ):
                     pool = RolePool(cluster.url(database), f"tenantry_{role}", password, 8)
                     await pool.open()
                     stack.push_async_callback(pool.close)
                     pools[role] = pool
                 audit_db = RoleDatabase(pools["audit"])
+                audit = AuditLog(audit_db, bytes.fromhex(secrets.audit_key))
+                ledger_db = RoleDatabase(pools["ledger"])
                 world = cls(
                     cluster=cluster,
                     database=database,
@@ -163,7 +168,8 @@ class World:
                     auth_db=RoleDatabase(pools["auth"]),
                     operator_db=RoleDatabase(pools["operator"]),
                     audit_db=audit_db,
-                    audit=AuditLog(audit_db, bytes.fromhex(secrets.audit_key)),
+                    audit=audit,
+                    writer=LedgerWriter(ledger_db, mint, cluster.signer, audit),
                     pools=pools,
                     acme=_tenant(cluster, database, mint, "acme"),
                     globex=_tenant(cluster, database, mint, "globex"),

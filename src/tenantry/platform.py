@@ -54,6 +54,7 @@ from tenantry.metering.reconcile import Reconciler
 from tenantry.metering.reports import UsageReports
 from tenantry.metering.storage import StorageMeter
 from tenantry.metering.sweeper import Sweeper
+from tenantry.metering.writer import LedgerWriter
 from tenantry.pools.base import PoolCaps
 from tenantry.pools.pools import Pools
 from tenantry.providers.base import Embedder
@@ -246,6 +247,7 @@ class _Base:
         behind_pooler = settings.database_pooler == "transaction"
         db = Database(doors.app, mint, signer, clock, behind_pooler=behind_pooler)
         audit = AuditLog(doors.audit, bytes.fromhex(store.secrets.audit_key))
+        stack.push_async_callback(audit.close)
         # A pooler has no sessions to hold a lease on: there, calls are swept when they expire.
         instance = 0
         if not behind_pooler:
@@ -253,7 +255,9 @@ class _Base:
         prices = PriceBook()
         async with doors.operator.autocommit() as statements:
             await prices.refresh(statements)
-        ledger = Ledger(db, prices, clock, instance=instance)
+        writer = LedgerWriter(doors.ledger, mint, signer, audit)
+        stack.push_async_callback(writer.close)
+        ledger = Ledger(db, writer, prices, clock, instance=instance)
         return cls(settings, store, doors, clock, mint, db, audit, prices, ledger)
 
 
@@ -314,7 +318,7 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
         assistants=Assistants(db, audit, TOOL_NAMES),
         conversations=Conversations(db, audit),
         agent=_agent(base, providers, Toolbox(tools)),
-        gateway=Gateway(db, ledger, audit, clock),
+        gateway=Gateway(ledger, audit, clock),
         cursors=Cursors(bytes.fromhex(secrets.cursor_key)),
         prices=base.prices,
         mint=base.mint,

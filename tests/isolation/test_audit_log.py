@@ -184,7 +184,9 @@ async def test_event_that_commits_after_an_anchor_was_taken_is_in_the_next(world
         password=world.cluster.secrets.audit_password,
     )
     append = (
-        "SELECT tenantry.append_audit(%s, 'a', 'late.event', 'refused', 'api', '', '{}'::jsonb, '')"
+        "SELECT tenantry.append_audits(json_build_array(json_build_object('tenant', %s::uuid,"
+        " 'actor', 'a', 'action', 'late.event', 'outcome', 'refused', 'layer', 'api',"
+        " 'target_digest', '', 'detail', '{}'::json, 'request_id', '')))"
     )
     await world.audit.record(event(world))
     with psycopg.connect(url) as slow:
@@ -199,7 +201,7 @@ async def test_event_that_commits_after_an_anchor_was_taken_is_in_the_next(world
 
 
 @pytest.mark.req("SEC-4")
-@pytest.mark.parametrize("role", ["app", "auth", "audit", "operator", "breakglass"])
+@pytest.mark.parametrize("role", ["app", "auth", "audit", "operator", "breakglass", "ledger"])
 @pytest.mark.parametrize(
     "statement",
     [
@@ -248,12 +250,15 @@ async def test_tenant_cannot_rewrite_its_own_chain(written: World, statement: by
 
 @pytest.mark.req("SEC-4")
 @pytest.mark.parametrize("role", ["app", "auth", "operator", "breakglass"])
-@pytest.mark.parametrize("function", ["append_audit", "anchor_audit", "verify_audit"])
+@pytest.mark.parametrize(
+    "function", ["append_audit", "append_audits", "anchor_audit", "verify_audit"]
+)
 async def test_only_the_audit_role_calls_the_functions(
     world: World, role: str, function: str
 ) -> None:
     arguments = {
-        "append_audit": "gen_random_uuid(), 'a', 'b', 'refused', 'api', '', '{}'::jsonb, ''"
+        "append_audits": "'[]'::json",
+        "append_audit": "gen_random_uuid(), 'a', 'b', 'refused', 'api', '', '{}'::jsonb, ''",
     }
     call = f"SELECT tenantry.{function}({arguments.get(function, '')})"
     async with statements_as(world.cluster, world.database, role) as statements:

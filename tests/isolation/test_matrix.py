@@ -75,7 +75,7 @@ def test_every_route_table_role_and_tool_is_in_the_matrix(cluster: Cluster) -> N
     finally:
         cluster.drop_database(database)
     assert roles == [
-        f"tenantry_{name}" for name in ("app", "audit", "auth", "breakglass", "operator")
+        f"tenantry_{name}" for name in ("app", "audit", "auth", "breakglass", "ledger", "operator")
     ]
 
 

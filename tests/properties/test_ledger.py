@@ -106,7 +106,9 @@ class Run:
         self.world = world
         self.contexts = (world.acme, world.globex)
         self.ledgers = {
-            gone: Ledger(world.db, prices, world.clock, instance=GONE if gone else ALIVE)
+            gone: Ledger(
+                world.db, world.writer, prices, world.clock, instance=GONE if gone else ALIVE
+            )
             for gone in (True, False)
         }
         self.reconciler = Reconciler(world.db, world.operator_db, prices)

@@ -12,7 +12,7 @@ BEGIN
     END IF;
     FOREACH wanted IN ARRAY ARRAY['tenantry_owner', 'tenantry_tenant', 'tenantry_app',
                                   'tenantry_auth', 'tenantry_audit', 'tenantry_operator',
-                                  'tenantry_breakglass']
+                                  'tenantry_breakglass', 'tenantry_ledger']
     LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
             BEGIN
@@ -44,7 +44,8 @@ DECLARE
     setting text;
 BEGIN
     FOREACH role_name IN ARRAY ARRAY['tenantry_app', 'tenantry_auth', 'tenantry_audit',
-                                     'tenantry_operator', 'tenantry_breakglass']
+                                     'tenantry_operator', 'tenantry_breakglass',
+                                     'tenantry_ledger']
     LOOP
         EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT -1', role_name);
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role_name);

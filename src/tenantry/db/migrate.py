@@ -115,6 +115,7 @@ def _set_passwords(connection: psycopg.Connection[tuple[Any, ...]], secrets: Sec
         ("tenantry_audit", secrets.audit_password),
         ("tenantry_operator", secrets.operator_password),
         ("tenantry_breakglass", secrets.breakglass_password),
+        ("tenantry_ledger", secrets.ledger_password),
     ):
         # Hashed here, so that no password in clear reaches the server's log.
         verifier = connection.pgconn.encrypt_password(

@@ -24,6 +24,7 @@ class Secrets:
         audit_password: role `tenantry_audit`, which appends to the audit log.
         operator_password: role `tenantry_operator`, which keeps the tenant directory.
         breakglass_password: role `tenantry_breakglass`.
+        ledger_password: role `tenantry_ledger`, which adds rows to the ledger.
         signing_key: signs tenant contexts towards the database (DB-4).
         key_pepper: keys the hash of API keys, so that a stolen table cannot be searched.
         token_key: signs member tokens.
@@ -37,6 +38,7 @@ class Secrets:
     audit_password: str = field(repr=False)
     operator_password: str = field(repr=False)
     breakglass_password: str = field(repr=False)
+    ledger_password: str = field(repr=False)
     signing_key: str = field(repr=False)
     key_pepper: str = field(repr=False)
     token_key: str = field(repr=False)

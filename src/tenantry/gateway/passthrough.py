@@ -14,7 +14,6 @@ from tenantry.core.events import AuditSink, Json
 from tenantry.gateway.frames import Frames
 from tenantry.gateway.request import RawRequest
 from tenantry.isolation.context import TenantContext
-from tenantry.isolation.transaction import Database
 from tenantry.metering.ledger import CallIntent, Ledger, OpenCall
 from tenantry.metering.usage import Operation, TokenUsage
 from tenantry.providers.calls import refusal
@@ -49,8 +48,7 @@ class _Call:
 class Gateway:
     """Forwards raw calls for every tenant; keeps nothing between two calls."""
 
-    def __init__(self, db: Database, ledger: Ledger, audit: AuditSink, clock: Clock) -> None:
-        self._db = db
+    def __init__(self, ledger: Ledger, audit: AuditSink, clock: Clock) -> None:
         self._ledger = ledger
         self._audit = audit
         self._clock = clock
@@ -143,8 +141,7 @@ class Gateway:
         yield held
 
     async def _settle(self, ctx: TenantContext, call: _Call) -> None:
-        async with self._db.tenant(ctx) as tx:
-            await self._ledger.settle(tx, call.open, call.usage, confirmed=call.confirmed)
+        await self._ledger.close(ctx, call.open, call.usage, confirmed=call.confirmed)
 
     async def _manifest(self, ctx: TenantContext, route: RawRoute, request: RawRequest) -> None:
         """What the model is about to see, as digests (CTX-2): one segment a message."""

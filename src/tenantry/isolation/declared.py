@@ -75,6 +75,11 @@ def _policies() -> frozenset[FurtherPolicy]:
             FurtherPolicy("tenantry.usage_events", "sweeper_adds", OWNER_ROLE, "a",
                           "sweep_usage() closes such calls, unconfirmed", condition=None,
                           check="((kind = 'swept'::text) AND (NOT confirmed))"),
+            FurtherPolicy("tenantry.usage_events", "writer_adds", OWNER_ROLE, "a",
+                          "append_usage() adds rows that each tenant's own context signed",
+                          condition=None,
+                          check="(kind = ANY (ARRAY['intent'::text, 'progress'::text, "
+                                "'settled'::text]))"),
             FurtherPolicy("tenantry.break_glass_grants", "keeper", OWNER_ROLE, "*", glass,
                           check="true"),
             FurtherPolicy("tenantry.break_glass_sessions", "keeper", OWNER_ROLE, "*", glass,
@@ -106,9 +111,11 @@ PLATFORM_TABLES: Mapping[str, str] = MappingProxyType(
 DEFINERS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "tenantry.verified_tenant": frozenset({TENANT_ROLE}),
-        "tenantry.append_audit": frozenset({"tenantry_audit"}),
+        "tenantry.append_audit": frozenset(),
         "tenantry.anchor_audit": frozenset({"tenantry_audit"}),
         "tenantry.verify_audit": frozenset({"tenantry_audit"}),
+        "tenantry.append_audits": frozenset({"tenantry_audit"}),
+        "tenantry.append_usage": frozenset({"tenantry_ledger"}),
         "tenantry.sweep_usage": frozenset({"tenantry_operator"}),
         "tenantry.open_break_glass": frozenset({"tenantry_operator"}),
         "tenantry.close_break_glass": frozenset({"tenantry_operator"}),
@@ -178,6 +185,7 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.prices": _READ_ADD,
         "tenantry.break_glass_grants": _GRANT_SEEN,
     },
+    "tenantry_ledger": {"tenantry": "USAGE"},
     "tenantry_breakglass": {
         "tenantry": "USAGE",
         **{f"tenantry.{table}": "SELECT" for table in BREAK_GLASS_TABLES},

@@ -21,6 +21,7 @@ class Doors:
         audit: appends to the log.
         operator: keeps the directory.
         breakglass: reads one tenant under an open grant.
+        ledger: adds rows to the ledger.
     """
 
     app: RolePool
@@ -28,13 +29,14 @@ class Doors:
     audit: RoleDatabase
     operator: RoleDatabase
     breakglass: RolePool
+    ledger: RoleDatabase
     pools: tuple[RolePool, ...]
 
     @classmethod
     async def open(cls, stack: AsyncExitStack, settings: Settings, store: Store) -> "Doors":
         """Open a pool for each role; they close with `stack`."""
         secrets = store.secrets
-        app, auth, audit, operator, breakglass = pools = tuple(
+        app, auth, audit, operator, breakglass, ledger = pools = tuple(
             RolePool(
                 store.url,
                 f"tenantry_{role}",
@@ -48,6 +50,7 @@ class Doors:
                 ("audit", secrets.audit_password, 4),
                 ("operator", secrets.operator_password, 4),
                 ("breakglass", secrets.breakglass_password, 2),
+                ("ledger", secrets.ledger_password, 2),
             )
         )
         for pool in pools:
@@ -59,6 +62,7 @@ class Doors:
             audit=RoleDatabase(audit),
             operator=RoleDatabase(operator),
             breakglass=breakglass,
+            ledger=RoleDatabase(ledger),
             pools=pools,
         )
 
@@ -74,6 +78,7 @@ class Doors:
             (self.audit, "tenantry_audit"),
             (self.operator, "tenantry_operator"),
             (RoleDatabase(self.breakglass), "tenantry_breakglass"),
+            (self.ledger, "tenantry_ledger"),
         ):
             async with door.autocommit() as statements:
                 await refuse_unsafe_role(statements, role)

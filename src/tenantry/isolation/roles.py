@@ -25,6 +25,7 @@ MAY_BECOME: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenantry_audit": frozenset(),
         "tenantry_operator": frozenset(),
         "tenantry_breakglass": frozenset(),
+        "tenantry_ledger": frozenset(),
     }
 )
 """The roles that sign in, and what each may be a member of."""

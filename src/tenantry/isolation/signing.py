@@ -35,6 +35,16 @@ class ContextSigner:
         body = f"{self._key_id}{tenant}{actor}{expires_at:010d}{backend_pid}"
         return body + hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
 
+    def row(self, ctx: TenantContext, body: str) -> tuple[str, str]:
+        """A row of the ledger as `tenantry.append_usage()` believes it: its text, and the MAC.
+
+        Args:
+            ctx: a verified context of the tenant that the row belongs to.
+            body: the row as a JSON object.
+        """
+        row = f"usage|{ctx.tenant.hex}|{body}"
+        return row, hmac.digest(self._key, row.encode(), "sha256").hex()
+
     def blocks(self) -> tuple[bytes, bytes]:
         """The key's inner and outer padded blocks, as the database stores them."""
         key = self._key if len(self._key) <= _BLOCK else hashlib.sha256(self._key).digest()

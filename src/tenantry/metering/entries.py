@@ -65,6 +65,14 @@ class Entry:
     upstream_id: str = ""
     connector_id: UUID | None = None
 
+    @property
+    def usage(self) -> TokenUsage:
+        """The tokens of this row."""
+        return TokenUsage(
+            self.input_tokens, self.cached_tokens, self.output_tokens, self.reasoning_tokens,
+            estimated=not self.confirmed,
+        )  # fmt: skip
+
     def counting(self, usage: TokenUsage, prices: PriceBook) -> "Entry":
         """This row with the tokens of `usage` and their cost by the row's price version."""
         rates = prices.rates(self.price_version, self.provider, self.model)
@@ -99,11 +107,7 @@ class Closed:
     @property
     def usage(self) -> TokenUsage:
         """The tokens the entry stands at."""
-        at = self.entry
-        return TokenUsage(
-            at.input_tokens, at.cached_tokens, at.output_tokens, at.reasoning_tokens,
-            estimated=not self.confirmed,
-        )  # fmt: skip
+        return replace(self.entry.usage, estimated=not self.confirmed)
 
 
 async def closed(tx: Transaction, call_id: CallId) -> Closed | None:

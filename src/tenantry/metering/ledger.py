@@ -3,6 +3,7 @@
     open       the intent, durable before the call leaves
     progress   what was surely used so far, durable while it streams
     settle     the end, in the transaction of what the call produced
+    close      the end of a call that produced no row of ours
 
 Whatever happens between, the call is closed exactly once: by `settle`, or by the sweeper when the
 process died. The database holds that (`usage_events_closed`), so duplicates and races are harmless:
@@ -18,11 +19,13 @@ from uuid import UUID
 from tenantry.core.clock import Clock
 from tenantry.core.errors import BoundaryCrossed, InvalidRequest
 from tenantry.core.ids import CallId, TenantId, new_id
+from tenantry.core.storable import storable
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database, Transaction
 from tenantry.metering.entries import Entry, Kind, append, closed, confirm
 from tenantry.metering.prices import PriceBook, Rates
 from tenantry.metering.usage import Operation, TokenUsage, ToolUsage
+from tenantry.metering.writer import LedgerWriter
 
 EMBEDDED_PROVIDER = "embedded"
 """Price book key of what runs in our own process."""
@@ -75,9 +78,18 @@ class OpenCall:
 class Ledger:
     """Writes the usage of every tenant; append-only."""
 
-    def __init__(self, db: Database, prices: PriceBook, clock: Clock, *, instance: int = 0) -> None:
+    def __init__(
+        self,
+        db: Database,
+        writer: LedgerWriter,
+        prices: PriceBook,
+        clock: Clock,
+        *,
+        instance: int = 0,
+    ) -> None:
         """With the `instance` of a `ProcessLease`, calls are swept as soon as the process dies."""
         self._db = db
+        self._writer = writer
         self._prices = prices
         self._clock = clock
         self._instance = instance
@@ -93,8 +105,7 @@ class Ledger:
             raise InvalidRequest("The bound of a call is not valid.")
         version = self._prices.version_at(self._clock.now())
         call = OpenCall(ctx.tenant, CallId(new_id()), intent, version, self._clock.monotonic())
-        async with self._db.tenant(ctx) as tx:
-            await append(tx, self._entry(ctx, call, "intent", intent.bound))
+        await self._writer.append(ctx, self._entry(ctx, call, "intent", intent.bound))
         return call
 
     async def progress(
@@ -109,8 +120,29 @@ class Ledger:
         so_far = usage.bounded(call.intent.bound)
         entry = self._entry(ctx, call, "progress", so_far, upstream_id)
         call.next_part += 1
+        await self._writer.append(ctx, entry)
+
+    async def close(
+        self,
+        ctx: TenantContext,
+        call: OpenCall,
+        usage: TokenUsage,
+        *,
+        confirmed: bool = True,
+        upstream_id: str = "",
+    ) -> int:
+        """Close a call by itself; durable on return. Otherwise as `settle`.
+
+        Raises:
+            BoundaryCrossed: the call belongs to another tenant.
+            StoreUnavailable: it cannot be written; the sweeper closes the call.
+        """
+        _own(ctx, call)
+        entry = self._end(ctx, call, usage, confirmed=confirmed, upstream_id=upstream_id)
+        if await self._writer.append(ctx, entry):
+            return entry.cost_picousd
         async with self._db.tenant(ctx) as tx:
-            await append(tx, entry)
+            return await self._close_again(tx, call, entry)
 
     async def settle(
         self,
@@ -137,17 +169,10 @@ class Ledger:
             BoundaryCrossed: the call belongs to another tenant.
         """
         _own(tx.ctx, call)
-        figures = usage.plausible()
-        if figures.estimated or not confirmed:
-            figures = figures.bounded(call.intent.bound)
-        entry = self._entry(tx.ctx, call, "settled", figures, upstream_id)
+        entry = self._end(tx.ctx, call, usage, confirmed=confirmed, upstream_id=upstream_id)
         if await append(tx, entry):
             return entry.cost_picousd
-        if entry.confirmed:
-            correction = await confirm(tx, self._prices, call.call_id, figures, final=False)
-            return correction.cost_picousd if correction else 0
-        stands = await closed(tx, call.call_id)
-        return stands.entry.cost_picousd if stands else 0
+        return await self._close_again(tx, call, entry)
 
     async def record_tool(self, tx: Transaction, provider: str, usage: ToolUsage) -> int:
         """Record a tool execution; its cost in pico-USD."""
@@ -183,6 +208,28 @@ class Ledger:
         await append(tx, entry)
         return entry.cost_picousd
 
+    def _end(
+        self,
+        ctx: TenantContext,
+        call: OpenCall,
+        usage: TokenUsage,
+        *,
+        confirmed: bool,
+        upstream_id: str,
+    ) -> Entry:
+        figures = usage.plausible()
+        if figures.estimated or not confirmed:
+            figures = figures.bounded(call.intent.bound)
+        return self._entry(ctx, call, "settled", figures, upstream_id)
+
+    async def _close_again(self, tx: Transaction, call: OpenCall, entry: Entry) -> int:
+        """What a call costs that was closed before; its own figures count if it has any."""
+        if entry.confirmed:
+            correction = await confirm(tx, self._prices, call.call_id, entry.usage, final=False)
+            return correction.cost_picousd if correction else 0
+        stands = await closed(tx, call.call_id)
+        return stands.entry.cost_picousd if stands else 0
+
     def _entry(
         self, ctx: TenantContext, call: OpenCall, kind: Kind, usage: TokenUsage, upstream: str = ""
     ) -> Entry:
@@ -205,7 +252,7 @@ class Ledger:
             confirmed=not usage.estimated,
             lifetime_s=intent.lifetime_s if is_intent else None,
             instance=self._instance if is_intent else 0,
-            upstream_id=upstream[:_UPSTREAM_ID_LENGTH],
+            upstream_id=storable(upstream[:_UPSTREAM_ID_LENGTH]),
         ).counting(usage, self._prices)
 
     def _recorded(

@@ -18,6 +18,10 @@ VALUES (
     %(upstream_id)s, %(connector_id)s)
 ON CONFLICT DO NOTHING
 
+-- name: append_usage
+-- Rows: outcome of each signed row, in their order. Role: tenantry_ledger.
+SELECT outcome FROM tenantry.append_usage(%(key)s, %(bodies)s::text[], %(macs)s::text[]) ORDER BY place
+
 -- name: closed_call
 -- Rows: at most one, the sums of a closed call; `unconfirmed` is 1 while no provider confirmed it.
 SELECT c.operation, c.actor, c.request_id, c.assistant_id, c.provider, c.model, c.price_version,

@@ -7,13 +7,15 @@ in `db/migrations/0003_audit.sql`.
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
+import orjson
 
 from tenantry.core.events import AuditEvent
+from tenantry.core.group_commit import GroupCommit
 from tenantry.core.ids import PLATFORM
 from tenantry.core.storable import storable, storable_json
 from tenantry.db.queries import load
@@ -49,25 +51,39 @@ class AuditLog:
     def __init__(self, door: RoleDatabase, key: bytes) -> None:
         self._door = door
         self._key = key
+        self._group: GroupCommit[bytes, None] = GroupCommit(self._append)
 
     async def record(self, event: AuditEvent) -> None:
-        """Append the event to its tenant's chain; durable on return (one round trip).
+        """Append the event to its tenant's chain; durable on return (one round trip a group).
 
         Raises:
             StoreUnavailable: the log cannot be written; the caller must refuse its work.
         """
+        await self._group.submit(
+            orjson.dumps(
+                {
+                    "tenant": str(event.tenant),
+                    "actor": storable(event.actor),
+                    "action": event.action,
+                    "outcome": event.outcome,
+                    "layer": event.layer,
+                    "target_digest": self.digest(event.target) if event.target else "",
+                    "detail": storable_json(event.detail),
+                    "request_id": event.request_id,
+                }
+            )
+        )
+
+    async def close(self) -> None:
+        """Return once everything is written."""
+        await self._group.close()
+
+    async def _append(self, events: Sequence[bytes]) -> list[None]:
         async with self._door.autocommit() as statements:
             await statements.execute(
-                _SQL["append_audit"],
-                owner=event.tenant,
-                actor=storable(event.actor),
-                action=event.action,
-                outcome=event.outcome,
-                layer=event.layer,
-                target_digest=self.digest(event.target) if event.target else "",
-                detail=Jsonb(storable_json(event.detail)),
-                request_id=event.request_id,
+                _SQL["append_audits"], events=(b"[%b]" % b",".join(events)).decode()
             )
+        return [None] * len(events)
 
     def digest(self, target: str) -> str:
         """Keyed digest of a target: ids can be guessed, so a plain hash would reveal them."""

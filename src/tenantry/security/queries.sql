@@ -1,8 +1,6 @@
--- name: append_audit
--- Rows: seq of the new event in its tenant's chain. Role: tenantry_audit.
-SELECT tenantry.append_audit(
-    %(owner)s, %(actor)s, %(action)s, %(outcome)s, %(layer)s, %(target_digest)s, %(detail)s,
-    %(request_id)s) AS seq;
+-- name: append_audits
+-- Appends a JSON list of events to the chains of their tenants. Role: tenantry_audit.
+SELECT tenantry.append_audits(%(events)s::json);
 
 -- name: anchor_audit
 -- Rows: number of the newest anchor. Role: tenantry_audit.

@@ -104,7 +104,7 @@ class Stage:
 
     def __init__(self, world: World, known_tools: Sequence[str] = ("lookup",)) -> None:
         self.world = world
-        self.ledger = Ledger(world.db, PriceBook([BOOK]), world.clock)
+        self.ledger = Ledger(world.db, world.writer, PriceBook([BOOK]), world.clock)
         self.assistants = Assistants(world.db, world.audit, known_tools)
         self.conversations = Conversations(world.db, world.audit)
 

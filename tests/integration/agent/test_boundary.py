@@ -185,8 +185,8 @@ async def test_manifest_and_intent_are_durable_before_the_prompt_leaves(
 @pytest.mark.parametrize(
     "broken",
     [
-        "REVOKE EXECUTE ON FUNCTION tenantry.append_audit FROM tenantry_audit",
-        "REVOKE INSERT ON tenantry.usage_events FROM tenantry_app, tenantry_tenant",
+        "REVOKE EXECUTE ON FUNCTION tenantry.append_audits FROM tenantry_audit",
+        "REVOKE EXECUTE ON FUNCTION tenantry.append_usage FROM tenantry_ledger",
     ],
 )
 async def test_nothing_leaves_when_manifest_or_intent_cannot_be_written(
@@ -199,7 +199,7 @@ async def test_nothing_leaves_when_manifest_or_intent_cannot_be_written(
     assert error is not None
     assert not isinstance(error, ProviderError)
     assert (chunks, model.requests) == ([], [])
-    if "append_audit" in broken:
+    if "append_audits" in broken:
         row = await settled(stage, charges)
         assert (row["input_tokens"], row["output_tokens"], row["confirmed"]) == (0, 0, True)
     else:

@@ -100,7 +100,7 @@ async def test_every_content_table_is_readable(
         b"SELECT * FROM tenantry.break_glass_sessions",
         b"SELECT * FROM tenantry_private.signing_keys",
         b"SELECT tenantry.open_break_glass(gen_random_uuid(), gen_random_uuid(), 'x', 1, '', '')",
-        b"SELECT tenantry.append_audit(gen_random_uuid(), '', '', 'allowed', '', '', '{}', '')",
+        b"SELECT tenantry.append_audits('[]')",
         b"CREATE TEMP TABLE loot (x text)",
         b"SET ROLE tenantry_operator",
         b"SET ROLE tenantry_tenant",

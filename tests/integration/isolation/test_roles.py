@@ -180,7 +180,7 @@ def _migrate(cluster: Cluster, database: str) -> None:
 
 
 @pytest.mark.req("DB-5")
-@pytest.mark.parametrize("role", ["app", "auth", "audit", "operator", "breakglass"])
+@pytest.mark.parametrize("role", ["app", "auth", "audit", "operator", "breakglass", "ledger"])
 async def test_shipped_role_is_safe(own_cluster: Cluster, database: str, role: str) -> None:
     async with statements_as(own_cluster, database, role) as statements:
         assert await check_role(statements, f"tenantry_{role}") == []

@@ -38,7 +38,7 @@ class Knowledge:
     @classmethod
     def over(cls, world: World, embedder: Embedder) -> "Knowledge":
         """The room with this embedder."""
-        ledger = Ledger(world.db, PriceBook(), world.clock)
+        ledger = Ledger(world.db, world.writer, PriceBook(), world.clock)
         return cls(
             world,
             embedder,

@@ -31,7 +31,7 @@ class Memory:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.ledger = Ledger(world.db, PriceBook([BOOK]), world.clock)
+        self.ledger = Ledger(world.db, world.writer, PriceBook([BOOK]), world.clock)
         self.patterns = Patterns(world.db, WordEmbedder(), self.ledger, world.audit)
         self.ours, self.theirs = connector(world, world.acme), connector(world, world.globex)
 

@@ -23,7 +23,7 @@ from tests.worlds import World
 
 @pytest.fixture
 def ledger(world: World) -> Ledger:
-    return Ledger(world.db, price_book(world), world.clock)
+    return Ledger(world.db, world.writer, price_book(world), world.clock)
 
 
 async def settle_and_fail(world: World, ledger: Ledger, call: OpenCall) -> None:
@@ -196,8 +196,8 @@ async def test_what_has_no_price_costs_nothing_and_says_so(world: World, ledger:
 async def test_a_call_is_settled_by_the_prices_it_was_opened_with(world: World) -> None:
     free = PriceVersion.of(8, datetime(2025, 6, 1, tzinfo=UTC), [])
     book = PriceBook([BOOK])
-    ledger = Ledger(world.db, book, world.clock)
+    ledger = Ledger(world.db, world.writer, book, world.clock)
     call = await ledger.open(world.acme, INTENT)
-    newer = Ledger(world.db, PriceBook([BOOK, free]), world.clock)
+    newer = Ledger(world.db, world.writer, PriceBook([BOOK, free]), world.clock)
     assert await settle(world, newer, world.acme, call, USED) == USED_COST
     assert rows(world, world.acme)[1]["price_version"] == 7

@@ -29,7 +29,7 @@ DOUBLE = TokenUsage(240, 40, 600, 80)
 
 @pytest.fixture
 def ledger(world: World) -> Ledger:
-    return Ledger(world.db, price_book(world), world.clock, instance=GONE)
+    return Ledger(world.db, world.writer, price_book(world), world.clock, instance=GONE)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def reports(world: World) -> UsageReports:
 @pytest.fixture
 async def ledger(world: World) -> Ledger:
     """A ledger in which acme did a bit of everything, and globex one call."""
-    ledger = Ledger(world.db, price_book(world), world.clock, instance=GONE)
+    ledger = Ledger(world.db, world.writer, price_book(world), world.clock, instance=GONE)
     settled = await ledger.open(world.acme, INTENT)
     await settle(world, ledger, world.acme, settled, USED)
     estimated = await ledger.open(world.acme, INTENT)

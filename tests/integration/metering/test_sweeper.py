@@ -31,7 +31,7 @@ GONE = 4711  # an instance whose lock nobody holds
 
 
 def of_instance(world: World, instance: int) -> Ledger:
-    return Ledger(world.db, price_book(world), world.clock, instance=instance)
+    return Ledger(world.db, world.writer, price_book(world), world.clock, instance=instance)
 
 
 @pytest.fixture
@@ -208,18 +208,24 @@ from tenantry.metering.lease import ProcessLease
 from tenantry.metering.ledger import CallIntent, Ledger
 from tenantry.metering.prices import PriceBook
 from tenantry.metering.usage import TokenUsage
+from tenantry.metering.writer import LedgerWriter
+from tenantry.security.audit import AuditLog
 
 async def main(given):
     mint, clock = ContextMint(bytes(32)), SystemClock()
     app = RolePool(given["url"], "tenantry_app", given["app"], 2)
     operator = RolePool(given["url"], "tenantry_operator", given["operator"], 2)
-    await app.open()
-    await operator.open()
+    writer_pool = RolePool(given["url"], "tenantry_ledger", given["ledger"], 2)
+    for pool in (app, operator, writer_pool):
+        await pool.open()
     actor = Actor("member", UUID(given["member"]), "owner")
     ctx = mint.mint(UUID(given["tenant"]), actor, frozenset(), "req-victim", 1e9)
-    db = Database(app, mint, ContextSigner(bytes.fromhex(given["key"])), clock)
+    signer = ContextSigner(bytes.fromhex(given["key"]))
+    db = Database(app, mint, signer, clock)
+    audit = AuditLog(RoleDatabase(operator), bytes(32))  # not written to here
+    writer = LedgerWriter(RoleDatabase(writer_pool), mint, signer, audit)
     async with ProcessLease(RoleDatabase(operator)) as lease:
-        ledger = Ledger(db, PriceBook(), clock, instance=lease.instance)
+        ledger = Ledger(db, writer, PriceBook(), clock, instance=lease.instance)
         call = await ledger.open(ctx, CallIntent("chat", "p", "m", TokenUsage(50, 0, 90)))
         await ledger.progress(ctx, call, TokenUsage(40, 0, 8))
         print(call.call_id, flush=True)
@@ -236,6 +242,7 @@ async def test_after_kill_9_the_calls_are_closed_at_once_and_not_before(world: W
         "url": world.cluster.url(world.database),
         "app": secrets.app_password,
         "operator": secrets.operator_password,
+        "ledger": secrets.ledger_password,
         "key": secrets.signing_key,
         "tenant": str(world.acme.tenant),
         "member": str(world.acme.actor.id),
@@ -310,7 +317,7 @@ async def _sweep_as_tenant(db: Database, world: World) -> None:
 
 
 @pytest.mark.req("DB-5", "COST-3")
-async def test_the_owner_can_add_nothing_but_unconfirmed_swept_rows(world: World) -> None:
+async def test_the_owner_can_add_no_confirmed_sweep_and_no_record(world: World) -> None:
     insert = (
         "INSERT INTO tenantry.usage_events (tenant_id, call_id, kind, calls, operation, actor,"
         " provider, model, price_version, confirmed)"
@@ -319,6 +326,6 @@ async def test_the_owner_can_add_nothing_but_unconfirmed_swept_rows(world: World
     with world.admin() as connection:
         connection.execute("SET ROLE tenantry_owner")
         connection.execute(insert, [world.acme.tenant, "swept", False])
-        for kind, confirmed in (("swept", True), ("settled", False), ("recorded", True)):
+        for kind, confirmed in (("swept", True), ("reconciled", False), ("recorded", True)):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(insert, [world.acme.tenant, kind, confirmed])

@@ -45,7 +45,7 @@ class Rooms:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.ledger = Ledger(world.db, PriceBook([BOOK]), world.clock)
+        self.ledger = Ledger(world.db, world.writer, PriceBook([BOOK]), world.clock)
         self.assistants = Assistants(world.db, world.audit, ("query_data",))
         self.conversations = Conversations(world.db, world.audit)
 

@@ -71,7 +71,7 @@ async def orders_api() -> AsyncIterator[str]:
 @pytest.fixture
 async def workshop(world: World, orders_api: str) -> AsyncIterator[Workshop]:
     """Acme sold most in May and refunds within 14 days; globex in July and within 21."""
-    ledger = Ledger(world.db, PriceBook([_BOOK]), world.clock)
+    ledger = Ledger(world.db, world.writer, PriceBook([_BOOK]), world.clock)
     embedder = WordEmbedder()
     services_lent = lent(world, egress_allow="127.0.0.1/32")
     catalog, files = ConnectorCatalog(services_lent), FileStore(services_lent, 1 << 20)

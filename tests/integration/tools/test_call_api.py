@@ -46,7 +46,7 @@ async def session(world: World, desk: Desk) -> Session:
     """Acme has the shop's API, globex nothing."""
     await desk.add(world.acme, {"token": TOKEN}, auth={"kind": "bearer"})
     catalog: ConnectorCatalog = desk.catalog
-    ledger, embedder = Ledger(world.db, PriceBook(), world.clock), WordEmbedder()
+    ledger, embedder = Ledger(world.db, world.writer, PriceBook(), world.clock), WordEmbedder()
     patterns = Patterns(world.db, embedder, ledger, world.audit)
     retriever = Retriever(world.db, embedder, ledger)
     return Session(
