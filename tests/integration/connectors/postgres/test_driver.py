@@ -259,7 +259,8 @@ async def test_nothing_of_the_operators_own_libpq_is_picked_up(
         "PGOPTIONS": "-c statement_timeout=1", "PGSSLMODE": "disable", "PGSSLROOTCERT": "/none",
         "PGSSLCERT": "/none", "PGREQUIREAUTH": "none", "PGAPPNAME": "operator",
         "PGGSSENCMODE": "require", "PGTARGETSESSIONATTRS": "standby", "PGDATESTYLE": "German",
-        "PGTZ": "Asia/Tokyo", "PGSSLMAXPROTOCOLVERSION": "TLSv1.1", "PGCLIENTENCODING": "LATIN1", "HOME": str(tmp_path),
+        "PGTZ": "Asia/Tokyo", "PGSSLMAXPROTOCOLVERSION": "TLSv1.1",
+        "PGCLIENTENCODING": "LATIN1", "HOME": str(tmp_path),
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     connection = await shop.connect()
