@@ -1,41 +1,59 @@
-"""Cuts a stream of server-sent events into whole events, without changing a byte of them."""
+"""Passes a stream of server-sent events on without changing a byte, holding its last event back."""
+
+import re
 
 from tenantry.core.errors import ProviderMalformed
 
 _LARGEST_EVENT = 4 * 1024 * 1024
+_BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r")
 
 
 class Frames:
-    """Collects bytes and gives back whole events, each with the blank line that ends it."""
+    """Lets everything through but the last whole event and what follows it.
+
+    What is let go ends with a whole event, so that a client is never left inside one.
+    """
 
     def __init__(self) -> None:
         self._pending = bytearray()
 
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The events that `chunk` completes.
+    def feed(self, chunk: bytes) -> bytes:
+        """What may go out now that `chunk` is here; whole events, or nothing.
 
         Raises:
             ProviderMalformed: an event is larger than 4 MiB.
         """
         self._pending += chunk
-        events = []
-        while (end := self._end()) != -1:
-            events.append(bytes(self._pending[:end]))
-            del self._pending[:end]
-        if len(self._pending) > _LARGEST_EVENT:
+        last = _last_end(self._pending, len(self._pending))
+        before = _last_end(self._pending, last - 1)
+        if len(self._pending) - max(last, 0) > _LARGEST_EVENT:
             raise ProviderMalformed("The model provider sent an event that is too large.")
-        return events
+        if before <= 0:
+            return b""
+        ready = bytes(self._pending[:before])
+        del self._pending[:before]
+        return ready
 
     def rest(self) -> bytes:
-        """What is left of an event that never ended."""
+        """The last event, and whatever came after it; to be sent once the call is settled."""
         left = bytes(self._pending)
         self._pending.clear()
         return left
 
-    def _end(self) -> int:
-        ends = [
-            at + len(mark)
-            for mark in (b"\n\n", b"\r\n\r\n", b"\r\r")
-            if (at := self._pending.find(mark)) != -1
-        ]
-        return min(ends, default=-1)
+
+def events_in(data: bytes) -> list[bytes]:
+    """The events in `data`, each with the blank line that ends it; the last may lack it."""
+    ends = [found.end() for found in _BLANK_LINE.finditer(data)]
+    return [data[start:end] for start, end in zip([0, *ends], [*ends, len(data)], strict=True)]
+
+
+def _last_end(data: bytearray, until: int) -> int:
+    """Where the last event that ends before `until` ends; -1 when none does."""
+    if until <= 0:
+        return -1
+    ends = [at + 2 for at in (data.rfind(b"\n\n", 0, until),) if at != -1]
+    if b"\r" in data:
+        for mark in (b"\r\n\r\n", b"\r\r"):
+            if (at := data.rfind(mark, 0, until)) != -1:
+                ends.append(at + len(mark))
+    return max(ends, default=-1)

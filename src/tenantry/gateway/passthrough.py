@@ -11,7 +11,8 @@ import orjson
 from tenantry.core.clock import Clock
 from tenantry.core.errors import ProviderMalformed, ProviderRejected
 from tenantry.core.events import AuditSink, Json
-from tenantry.gateway.frames import Frames
+from tenantry.gateway.frames import Frames, events_in
+from tenantry.gateway.late_meter import LateMeter
 from tenantry.gateway.request import RawRequest
 from tenantry.isolation.context import TenantContext
 from tenantry.metering.ledger import CallIntent, Ledger, OpenCall
@@ -24,7 +25,8 @@ from tenantry.sessions.settling import to_its_end
 
 _LARGEST_ANSWER = 64 * 1024 * 1024
 _PROGRESS_EVERY_S = 2.0
-_PROGRESS_EVERY_DELTAS = 2000
+_PROGRESS_EVERY_BYTES = 256 * 1024
+"""About two thousand tokens of a stream, each in an event of its own."""
 _CALLERS_FAULT = frozenset({400, 404, 413, 415, 422})
 
 
@@ -115,30 +117,32 @@ class Gateway:
         request: RawRequest,
         response: UpstreamResponse,
     ) -> AsyncIterator[bytes]:
-        meter, frames, held = StreamMeter(), Frames(), b""
-        noted_at, noted_deltas = self._clock.monotonic(), 0
+        late, frames = LateMeter(), Frames()
+        noted_at, unnoted_bytes = self._clock.monotonic(), 0
+        is_whole = False
         try:
             async for chunk in response.chunks:
-                meter.feed(chunk)
-                _note(call, meter)
-                events = frames.feed(chunk)
+                late.feed(chunk)
                 # The last event waits until the settlement is durable.
-                for event in events:
-                    if held and (request.wants_usage or not _is_usage_only(held)):
-                        yield held
-                    held = event
-                due = self._clock.monotonic() - noted_at > _PROGRESS_EVERY_S
-                if due or meter.deltas - noted_deltas >= _PROGRESS_EVERY_DELTAS:
-                    noted_at, noted_deltas = self._clock.monotonic(), meter.deltas
+                if ready := _asked_for(frames.feed(chunk), request):
+                    yield ready
+                unnoted_bytes += len(chunk)
+                now = self._clock.monotonic()
+                if now - noted_at > _PROGRESS_EVERY_S or unnoted_bytes > _PROGRESS_EVERY_BYTES:
+                    noted_at, unnoted_bytes = now, 0
+                    _note(call, late.now())
                     await self._ledger.progress(ctx, call.open, call.usage)
-            meter.close()
-            _note(call, meter)
-            if not meter.finished or meter.malformed:
+            is_whole = True
+            ended = late.end()
+            _note(call, ended)
+            if not ended.finished or ended.malformed:
                 raise ProviderMalformed("The model provider broke off its answer.")
         finally:
+            if not is_whole:
+                _note(call, late.now())
             response.close()
             await to_its_end(self._settle(ctx, call))
-        yield held
+        yield _asked_for(frames.rest(), request)
 
     async def _settle(self, ctx: TenantContext, call: _Call) -> None:
         await self._ledger.close(ctx, call.open, call.usage, confirmed=call.confirmed)
@@ -168,6 +172,13 @@ def _note(call: _Call, meter: StreamMeter) -> None:
 def _counted(prompt: TokenUsage, size_bytes: int) -> TokenUsage:
     # No figures at all: a token is hardly ever longer than four bytes of English.
     return TokenUsage(prompt.input_tokens, output_tokens=-(-size_bytes // 4), estimated=True)
+
+
+def _asked_for(data: bytes, request: RawRequest) -> bytes:
+    """What the client is to see of these events: not the usage that only we asked for."""
+    if request.wants_usage or b'"usage"' not in data:
+        return data
+    return b"".join(event for event in events_in(data) if not _is_usage_only(event))
 
 
 def _is_usage_only(event: bytes) -> bool:

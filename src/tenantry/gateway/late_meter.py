@@ -1,0 +1,42 @@
+"""Reads a stream no earlier than its figures are needed: most end with the provider's own."""
+
+from tenantry.providers.usage import StreamMeter
+
+_MOST_UNREAD = 64 * 1024
+_REPORTS = (b'"usage":{', b'"usage": {')
+
+
+class LateMeter:
+    """A `StreamMeter` that reads in bulk.
+
+    Where the provider reports at the end what the call used, the events before that report are
+    never taken apart: a fifth of what a streamed call costs.
+    """
+
+    def __init__(self) -> None:
+        self._meter = StreamMeter()
+        self._unread = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next piece of the stream."""
+        self._unread += chunk
+        if len(self._unread) > _MOST_UNREAD:
+            self.now()
+
+    def now(self) -> StreamMeter:
+        """The meter, having read everything so far."""
+        self._meter.feed(bytes(self._unread))
+        self._unread.clear()
+        return self._meter
+
+    def end(self) -> StreamMeter:
+        """The meter of a stream that has ended; events before a report need not be counted."""
+        report = max(self._unread.rfind(mark) for mark in _REPORTS)
+        begins = self._unread.rfind(b"\n\n", 0, report) if report > 0 else -1
+        if begins > 0:
+            # What is skipped ends an event, also one that was read in part before.
+            self._meter.feed(b"\n\n")
+            del self._unread[: begins + 2]
+        meter = self.now()
+        meter.close()
+        return meter

@@ -1,0 +1,1 @@
+"""The raw provider path, part by part."""
