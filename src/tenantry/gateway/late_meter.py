@@ -4,6 +4,7 @@ from tenantry.providers.usage import StreamMeter
 
 _MOST_UNREAD = 64 * 1024
 _REPORTS = (b'"usage":{', b'"usage": {')
+_ENDS = (b"[DONE]", b"response.completed")
 
 
 class LateMeter:
@@ -33,7 +34,7 @@ class LateMeter:
         """The meter of a stream that has ended; events before a report need not be counted."""
         report = max(self._unread.rfind(mark) for mark in _REPORTS)
         begins = self._unread.rfind(b"\n\n", 0, report) if report > 0 else -1
-        if begins > 0:
+        if begins > 0 and not any(self._unread.find(end, 0, begins) != -1 for end in _ENDS):
             # What is skipped ends an event, also one that was read in part before.
             self._meter.feed(b"\n\n")
             del self._unread[: begins + 2]

@@ -20,7 +20,7 @@ ON CONFLICT DO NOTHING
 
 -- name: append_usage
 -- Rows: outcome of each signed row, in their order. Role: tenantry_ledger.
-SELECT outcome FROM tenantry.append_usage(%(key)s, %(bodies)s::text[], %(macs)s::text[]) ORDER BY place
+SELECT outcome FROM tenantry.append_usage(%(key)s, %(rows)s::json) ORDER BY place
 
 -- name: closed_call
 -- Rows: at most one, the sums of a closed call; `unconfirmed` is 1 while no provider confirmed it.

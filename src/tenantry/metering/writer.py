@@ -71,7 +71,7 @@ class LedgerWriter:
             found = await statements.rows(
                 _SQL["append_usage"],
                 key=self._signer.key_id,
-                bodies=[row.body for row in rows],
-                macs=[row.mac for row in rows],
+                # One text: the driver takes a list apart in Python, at 40 us a row.
+                rows=orjson.dumps([(row.body, row.mac) for row in rows]).decode(),
             )
         return [row["outcome"] for row in found]

@@ -10,7 +10,7 @@
 CREATE POLICY writer_adds ON tenantry.usage_events FOR INSERT TO tenantry_owner
     WITH CHECK (kind IN ('intent', 'progress', 'settled'));
 
-CREATE FUNCTION tenantry.append_usage(signing_key text, bodies text[], macs text[])
+CREATE FUNCTION tenantry.append_usage(signing_key text, signed json) -- a list of [row, MAC]
     -- outcome of each row, by its place: added, present (the call has it, or is closed), refused
     RETURNS TABLE (place bigint, outcome text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -31,7 +31,8 @@ BEGIN
         SELECT g.place, g.body,
                encode(sha256(outer_block || sha256(inner_block || convert_to(g.body, 'UTF8'))), 'hex')
                = g.mac AND left(g.body, 6) = 'usage|' AS genuine
-          FROM unnest(bodies, macs) WITH ORDINALITY AS g (body, mac, place)
+          FROM (SELECT r.pair ->> 0 AS body, r.pair ->> 1 AS mac, r.place
+                  FROM json_array_elements(signed) WITH ORDINALITY AS r (pair, place)) AS g
     ), believed AS MATERIALIZED (
         SELECT g.place, substr(g.body, 7, 32)::uuid AS tenant_id, e.*,
                -- Of the same row twice in one group, the first is the one that is added.
@@ -93,10 +94,10 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION tenantry.append_usage(text, text[], text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tenantry.append_usage(text, json) FROM PUBLIC;
 REVOKE ALL ON FUNCTION tenantry.append_audits(json) FROM PUBLIC;
 REVOKE ALL ON FUNCTION tenantry.append_audit(uuid, text, text, text, text, text, jsonb, text)
     FROM tenantry_audit; -- it goes by groups now
 GRANT USAGE ON SCHEMA tenantry TO tenantry_ledger;
-GRANT EXECUTE ON FUNCTION tenantry.append_usage(text, text[], text[]) TO tenantry_ledger;
+GRANT EXECUTE ON FUNCTION tenantry.append_usage(text, json) TO tenantry_ledger;
 GRANT EXECUTE ON FUNCTION tenantry.append_audits(json) TO tenantry_audit;
