@@ -170,6 +170,29 @@ async def test_a_client_that_leaves_ends_the_call_upstream_and_pays_for_what_cam
     assert 0 < entry["output_tokens"] <= provider.calls[0].streamed_tokens < 40
 
 
+@pytest.mark.req("COST-3")
+@pytest.mark.parametrize("held", ["tenantry.usage_events", "tenantry.audit_events"])
+async def test_a_client_that_leaves_before_its_call_was_sent_pays_nothing(
+    modelled: Service, provider: ScriptedProvider, held: str
+) -> None:
+    with modelled.admin() as admin:
+        admin.execute("BEGIN")
+        admin.execute(f"LOCK TABLE {held} IN EXCLUSIVE MODE".encode())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await modelled.acme.post("/v1/chat/completions", _body())
+        await asyncio.sleep(0.2)  # for the server to see that the client has gone
+        admin.execute("COMMIT")
+    for _ in range(200):
+        if entries := await _entries(modelled):
+            break
+        await asyncio.sleep(0.05)
+    (entry,) = entries
+    assert (entry["kind"], entry["confirmed"]) == ("settled", True)
+    assert (entry["input_tokens"], entry["output_tokens"], entry["cost_picousd"]) == (0, 0, 0)
+    assert provider.calls == []
+
+
 @pytest.mark.req("USE-1")
 @pytest.mark.parametrize(
     "body",

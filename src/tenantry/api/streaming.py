@@ -10,18 +10,27 @@ from starlette.types import Receive, Send
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Run `work`; cancel it when the client disconnects, and wait until it has cleaned up."""
-    task = asyncio.create_task(work)
-    watch = asyncio.create_task(_disconnected(receive))
-    try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        watch.cancel()
-        if not task.done():
+    """Run `work`; cancel it when the client disconnects, and return once it has cleaned up."""
+    task = asyncio.current_task()
+    is_over = has_left = False
+
+    def seen(watch: "asyncio.Task[None]") -> None:
+        nonlocal has_left
+        if task is not None and not (is_over or watch.cancelled()):
+            has_left = True
             task.cancel()
-            await asyncio.wait({task})
-    if not task.cancelled():
-        task.result()
+
+    watch = asyncio.create_task(_disconnected(receive))
+    watch.add_done_callback(seen)
+    try:
+        await work
+    except asyncio.CancelledError:
+        if task is None or not has_left:
+            raise
+        task.uncancel()
+    finally:
+        is_over = True
+        watch.cancel()
 
 
 async def send_json(send: Send, status: int, body: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import ProviderMalformed, ProviderRejected
+from tenantry.core.errors import ProviderMalformed, ProviderRejected, TenantryError
 from tenantry.core.events import AuditSink, Json
 from tenantry.gateway.frames import Frames, events_in
 from tenantry.gateway.late_meter import LateMeter
@@ -69,9 +69,7 @@ class Gateway:
             StoreUnavailable: the intent or the manifest cannot be written; nothing was sent.
         """
         intent = CallIntent(operation, route.provider, route.upstream_model, request.bound)
-        opened, _ = await asyncio.gather(
-            self._ledger.open(ctx, intent), self._manifest(ctx, route, request)
-        )
+        opened = await self._announce(ctx, route, request, intent)
         # Until the provider says something, nothing was used.
         call = _Call(opened, TokenUsage())
         try:
@@ -143,6 +141,26 @@ class Gateway:
             response.close()
             await to_its_end(self._settle(ctx, call))
         yield _asked_for(frames.rest(), request)
+
+    async def _announce(
+        self, ctx: TenantContext, route: RawRoute, request: RawRequest, intent: CallIntent
+    ) -> OpenCall:
+        """Manifest and intent, both durable; at the same time, so that they cost one wait."""
+        opening = asyncio.create_task(self._ledger.open(ctx, intent))
+        try:
+            await self._manifest(ctx, route, request)
+            return await asyncio.shield(opening)
+        except BaseException:
+            await to_its_end(self._withdraw(ctx, opening))
+            raise
+
+    async def _withdraw(self, ctx: TenantContext, opening: "asyncio.Task[OpenCall]") -> None:
+        """Close a call that will not be made: nobody pays for it."""
+        try:
+            opened = await opening
+        except TenantryError:
+            return  # it was never announced
+        await self._ledger.close(ctx, opened, TokenUsage())
 
     async def _settle(self, ctx: TenantContext, call: _Call) -> None:
         await self._ledger.close(ctx, call.open, call.usage, confirmed=call.confirmed)

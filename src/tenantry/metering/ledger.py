@@ -234,6 +234,7 @@ class Ledger:
         self, ctx: TenantContext, call: OpenCall, kind: Kind, usage: TokenUsage, upstream: str = ""
     ) -> Entry:
         intent = call.intent
+        rates = self._prices.rates(call.price_version, intent.provider, intent.model)
         is_intent, is_end = kind == "intent", kind == "settled"
         elapsed_ms = 0 if is_intent else int((self._clock.monotonic() - call.started) * 1000)
         return Entry(
@@ -252,8 +253,14 @@ class Ledger:
             confirmed=not usage.estimated,
             lifetime_s=intent.lifetime_s if is_intent else None,
             instance=self._instance if is_intent else 0,
-            upstream_id=storable(upstream[:_UPSTREAM_ID_LENGTH]),
-        ).counting(usage, self._prices)
+            upstream_id=storable(upstream[:_UPSTREAM_ID_LENGTH]) if upstream else "",
+            input_tokens=usage.input_tokens,
+            cached_tokens=usage.cached_tokens,
+            output_tokens=usage.output_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            cost_picousd=rates.of_tokens(usage) if rates else 0,
+            priced=rates is not None,
+        )
 
     def _recorded(
         self, ctx: TenantContext, operation: Operation, provider: str, model: str

@@ -5,7 +5,6 @@ else: evidence of a refusal survives the rollback of the attack. Chains and thei
 in `db/migrations/0003_audit.sql`.
 """
 
-import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,7 +86,7 @@ class AuditLog:
 
     def digest(self, target: str) -> str:
         """Keyed digest of a target: ids can be guessed, so a plain hash would reveal them."""
-        return hmac.new(self._key, target.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, target.encode("utf-8", "replace"), "sha256").hex()
 
     async def anchor(self) -> int:
         """Add to the chain of heads what moved since its last link; the newest link's number."""

@@ -6,7 +6,6 @@ secret (190 bits) is stored as HMAC-SHA256 under a pepper, which a stolen table 
 checksum lets secret scanners and clients recognise a mistyped key offline.
 """
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -54,7 +53,7 @@ class ApiKey:
 
     def digest(self, pepper: bytes) -> bytes:
         """What is stored: HMAC-SHA256 of the whole key, 32 bytes."""
-        return hmac.new(pepper, self._body().encode(), hashlib.sha256).digest()
+        return hmac.digest(pepper, self._body().encode(), "sha256")
 
     def _body(self) -> str:
         return f"tnt_{self.kind}_{self.public_id}_{self.secret}"
