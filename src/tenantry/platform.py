@@ -21,6 +21,7 @@ from tenantry.agent.parts import AgentLimits, AgentParts
 from tenantry.connectors.base import ConnectorServices
 from tenantry.connectors.catalog import ConnectorCatalog
 from tenantry.connectors.file_store import FileStore
+from tenantry.connectors.guarding import reading_places
 from tenantry.connectors.result_files import ResultFiles
 from tenantry.core.clock import Clock, SystemClock
 from tenantry.core.errors import (
@@ -339,6 +340,7 @@ def _lent(stack: AsyncExitStack, base: _Base, keys: KeyEncryption) -> ConnectorS
         vault=Vault(db, keys, audit, clock),
         pools=pools,
         egress=EgressGuard(audit, _egress_policy(base)),
+        reading=reading_places(),
     )
 
 

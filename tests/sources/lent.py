@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tenantry.connectors.base import ConnectorServices
+from tenantry.connectors.guarding import reading_places
 from tenantry.pools.base import PoolCaps
 from tenantry.pools.pools import Pools
 from tenantry.security.egress.guard import EgressGuard
@@ -28,4 +29,5 @@ def lent(
         vault=Vault(world.db, keys, world.audit, world.clock),
         pools=Pools(caps or PoolCaps(), world.audit, world.clock),
         egress=EgressGuard(world.audit, EgressPolicy.parse(egress_allow)),
+        reading=reading_places(),
     )

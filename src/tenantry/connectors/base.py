@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
+from tenantry.connectors.slots import Slots
 from tenantry.core.clock import Clock
 from tenantry.core.events import AuditSink, Json
 from tenantry.core.ids import ConnectorId
@@ -196,6 +197,7 @@ class ConnectorServices:
         vault: opens what `probe` was shown, for whoever connects; nothing else opens it.
         pools: connections to tenants' own databases.
         egress: the one way to an address that a tenant names.
+        reading: places in which statements are read before they may run.
     """
 
     db: Database
@@ -205,6 +207,7 @@ class ConnectorServices:
     vault: Vault
     pools: Pools
     egress: EgressGuard
+    reading: Slots
 
 
 class Connector(Protocol):

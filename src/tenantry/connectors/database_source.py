@@ -143,7 +143,7 @@ class DatabaseSource:
             for relation, table in (await self._reach.tables(False)).items()
         }
         scope = Scope(self._reach.dialect, columns.keys(), limits.max_rows + 1, columns)
-        return await admit(self._ctx, self._services.audit, self._config, sql, scope)
+        return await admit(self._ctx, self._services, self._config, sql, scope)
 
     async def _run(
         self, connection: Reading, approved: Approved, limits: QueryLimits

@@ -11,3 +11,10 @@ def ctx() -> TenantContext:
     """A context of a tenant of its own."""
     actor = Actor("member", new_id(), "owner")
     return ContextMint(b"k" * 32).mint(TenantId(new_id()), actor, frozenset(), "req", 1e9)
+
+
+@pytest.fixture
+def neighbour() -> TenantContext:
+    """A context of another tenant."""
+    actor = Actor("member", new_id(), "owner")
+    return ContextMint(b"k" * 32).mint(TenantId(new_id()), actor, frozenset(), "req", 1e9)

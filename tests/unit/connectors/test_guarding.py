@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tenantry.connectors.base import ConnectorConfig
-from tenantry.connectors.guarding import admit
+from tenantry.connectors.guarding import admit, reading_places
 from tenantry.connectors.sql_guard import Reason, Scope
 from tenantry.core.errors import QueryRefused
 from tenantry.core.events import AuditEvent
@@ -24,6 +24,12 @@ class Sink:
 
     def __init__(self) -> None:
         self.events: list[AuditEvent] = []
+        self.reading = reading_places()
+
+    @property
+    def audit(self) -> "Sink":
+        """Itself."""
+        return self
 
     async def record(self, event: AuditEvent) -> None:
         """Keep one event."""
@@ -66,3 +72,22 @@ async def test_the_event_loop_goes_on_while_a_long_statement_is_read(ctx: Tenant
         await asyncio.sleep(0)
     assert (await reading).relations == {("public", "orders")}
     assert turns > 2, "the loop had no turn of its own while the statement was read"
+
+
+async def test_one_tenants_flood_of_long_statements_is_read_beside_its_neighbours_one(
+    ctx: TenantContext, neighbour: TenantContext
+) -> None:
+    statement = "SELECT " + ", ".join(f"id + {n} AS c{n}" for n in range(300)) + " FROM orders"
+    services, read = Sink(), []
+
+    async def ask(who: TenantContext) -> None:
+        await admit(who, services, _CONFIG, statement, _SCOPE)
+        read.append(who.tenant)
+
+    flood = [asyncio.create_task(ask(ctx)) for _ in range(24)]
+    await asyncio.sleep(0)  # all of them wait, or are being read
+    await ask(neighbour)
+    before = read.index(neighbour.tenant)
+    await asyncio.gather(*flood)
+    # One was under way, and as many more as end while a single other statement is read.
+    assert before <= 4, f"{before} of {len(flood)} statements of a flood were read before it"
