@@ -30,6 +30,8 @@ _TOTALS = (
     " GROUP BY tenant_id, call_id"
 )
 
+_SETTLED = "SELECT request_id FROM tenantry.usage_events WHERE kind = 'settled' AND confirmed"
+
 
 @dataclass
 class Deployment:
@@ -39,11 +41,29 @@ class Deployment:
     store: Store
     provider: ScriptedProvider
     completed: list[str] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """Rows of the ledger and the rest, past row-level security."""
         with psycopg.connect(self.store.admin_url, row_factory=psycopg.rows.dict_row) as admin:
             return admin.execute(query).fetchall()
+
+    async def call(self, server: ServerProcess, key: str, *, stream: bool) -> None:
+        """One call to the raw model; remember its request if the answer came whole."""
+        messages = [{"role": "user", "content": "Count."}]
+        body = {"model": "scripted/scripted-1", "messages": messages, "stream": stream}
+        url = f"{server.base_url}/v1/chat/completions"
+        headers = {"authorization": f"Bearer {key}"}
+        try:
+            async with (
+                aiohttp.ClientSession(headers=headers) as session,
+                session.post(url, json=body) as response,
+            ):
+                answer = await response.read()
+        except aiohttp.ClientError:
+            return  # the server was killed: that is the point
+        if response.status == 200 and (b"[DONE]" in answer if stream else answer.endswith(b"}")):
+            self.answered.append(response.headers["x-request-id"])
 
     async def ask(self, server: ServerProcess, key: str, model: str) -> None:
         """Stream one answer; remember its conversation if it came to its end."""
@@ -96,11 +116,16 @@ async def _tenant(deployment: Deployment) -> tuple[str, str]:
 
 async def _rounds(deployment: Deployment, key: str, rounds: int) -> None:
     chance = random.Random(20261123)
-    for _ in range(rounds):
+    for number in range(rounds):
         async with served(deployment.settings) as server:
-            models = ["scribe", "scripted/scripted-1"] * 2
-            asking = [asyncio.create_task(deployment.ask(server, key, m)) for m in models]
-            await asyncio.sleep(chance.uniform(0.0, 0.8))
+            asked = [deployment.ask(server, key, "scribe") for _ in range(2)]
+            asked += [deployment.call(server, key, stream=n % 2 == 0) for n in range(6)]
+            asking = [asyncio.create_task(each) for each in asked]
+            if number % 2:
+                # In the moment in which a client has its answer: is it settled already?
+                await asyncio.wait(asking[2:], return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(chance.uniform(0.0, 0.8))
             server.kill()
             await asyncio.gather(*asking)
 
@@ -113,6 +138,8 @@ def _by_call(deployment: Deployment) -> dict[str, ProviderCall]:
 async def _prove(deployment: Deployment, rounds: int) -> None:
     operator, key = await _tenant(deployment)
     await _rounds(deployment, key, rounds)
+    settled = {row["request_id"] for row in deployment.rows(_SETTLED)}
+    assert set(deployment.answered) <= settled  # before anybody swept or reconciled
     calls = _by_call(deployment)
     assert len(calls) == len(deployment.provider.calls)
     async with served(deployment.settings) as server:
@@ -133,7 +160,8 @@ async def _prove(deployment: Deployment, rounds: int) -> None:
     _check_conversations(deployment)
     cut = sum(1 for call in calls.values() if call.outcome == "disconnected")
     print(  # noqa: T201  # the figure that `make soak` reports
-        f"{rounds} kills, {len(calls)} calls reached the provider, {cut} were cut off"
+        f"{rounds} kills, {len(calls)} calls reached the provider, {cut} were cut off,"
+        f" {len(deployment.answered)} raw calls were answered whole"
     )
 
 
