@@ -6,7 +6,6 @@ Every room is built once, here, and taken down in reverse order.
 import asyncio
 import itertools
 import logging
-import secrets as random
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from tenantry.core.ids import TenantId
 from tenantry.core.settings import Settings
 from tenantry.db.migrate import SigningKey, migrate, pending_migrations
 from tenantry.db.store import Store, open_store
+from tenantry.foundation import Foundation
 from tenantry.gateway.passthrough import Gateway
 from tenantry.isolation.break_glass import BreakGlass
 from tenantry.isolation.context import Actor, ContextMint, TenantContext
@@ -47,7 +47,6 @@ from tenantry.knowledge.documents import Documents
 from tenantry.knowledge.ingest import Ingestor
 from tenantry.knowledge.retrieve import Retriever
 from tenantry.memory.patterns import Patterns
-from tenantry.metering.lease import ProcessLease
 from tenantry.metering.ledger import Ledger
 from tenantry.metering.price_list import install_default_prices
 from tenantry.metering.prices import PriceBook
@@ -55,7 +54,6 @@ from tenantry.metering.reconcile import Reconciler
 from tenantry.metering.reports import UsageReports
 from tenantry.metering.storage import StorageMeter
 from tenantry.metering.sweeper import Sweeper
-from tenantry.metering.writer import LedgerWriter
 from tenantry.pools.base import PoolCaps
 from tenantry.pools.pools import Pools
 from tenantry.providers.base import Embedder
@@ -204,7 +202,7 @@ async def open_platform(
         doors = await Doors.open(stack, settings, store)
         await doors.refuse_if_unsafe()
         await install_default_prices(doors.operator)
-        base = await _Base.build(stack, settings, store, doors, clock or SystemClock())
+        base = await Foundation.build(stack, settings, store, doors, clock or SystemClock())
         platform = _build(stack, base)
         if upkeep:
             stack.push_async_callback(_stop, [asyncio.create_task(w) for w in _upkeep(platform)])
@@ -225,56 +223,15 @@ def _prepare(store: Store) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """What every room stands on."""
-
-    settings: Settings
-    store: Store
-    doors: Doors
-    clock: Clock
-    mint: ContextMint
-    db: Database
-    audit: AuditLog
-    prices: PriceBook
-    ledger: Ledger
-
-    @classmethod
-    async def build(
-        cls, stack: AsyncExitStack, settings: Settings, store: Store, doors: Doors, clock: Clock
-    ) -> "_Base":
-        mint = ContextMint(random.token_bytes(32))
-        signer = ContextSigner(bytes.fromhex(store.secrets.signing_key))
-        behind_pooler = settings.database_pooler == "transaction"
-        db = Database(doors.app, mint, signer, clock, behind_pooler=behind_pooler)
-        audit = AuditLog(doors.audit, bytes.fromhex(store.secrets.audit_key))
-        stack.push_async_callback(audit.close)
-        # A pooler has no sessions to hold a lease on: there, calls are swept when they expire.
-        instance = 0
-        if not behind_pooler:
-            instance = (await stack.enter_async_context(ProcessLease(doors.operator))).instance
-        prices = PriceBook()
-        async with doors.operator.autocommit() as statements:
-            await prices.refresh(statements)
-        writer = LedgerWriter(doors.ledger, mint, signer, audit)
-        stack.push_async_callback(writer.close)
-        ledger = Ledger(db, writer, prices, clock, instance=instance)
-        return cls(settings, store, doors, clock, mint, db, audit, prices, ledger)
-
-
-def _build(stack: AsyncExitStack, base: _Base) -> Platform:
+def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     settings, clock, db, audit, ledger = (
         base.settings, base.clock, base.db, base.audit, base.ledger
     )  # fmt: skip
-    secrets, operator = base.store.secrets, base.doors.operator
+    secrets, operator, standing = base.store.secrets, base.doors.operator, base.standing
     pepper = bytes.fromhex(secrets.key_pepper)
     tokens = TokenIssuer(bytes.fromhex(secrets.token_key), clock)
-    notices = Notices(base.doors.auth, clock)
-    standing = Standing(clock, notices.is_live)
-    notices.add(standing.listener())
     providers = ProviderRegistry.from_file(settings.providers_file, EmbeddedE5(clock))
     stack.push_async_callback(providers.close)
-    embedder = providers.embedder
     keys = key_encryption(settings.vault_keys, settings.data_dir, clock=clock)
     stack.push_async_callback(keys.close)
     services = _lent(stack, base, keys)
@@ -282,6 +239,7 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
     stack.push_async_callback(connectors.close)
     files = FileStore(services, settings.max_upload_bytes)
     stack.push_async_callback(files.close)
+    embedder = providers.embedder
     patterns = Patterns(db, embedder, ledger, audit)
     retriever = Retriever(db, embedder, ledger)
     results = ResultFiles(db)
@@ -295,7 +253,7 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
         audit=audit,
         authenticator=Authenticator(base.doors.auth, base.mint, tokens, pepper, audit, standing),
         standing=standing,
-        notices=notices,
+        notices=base.notices,
         tokens=tokens,
         operators=Operators(operator, pepper, audit, clock),
         members=Members(db, pepper, audit, standing, clock),
@@ -326,7 +284,7 @@ def _build(stack: AsyncExitStack, base: _Base) -> Platform:
     )
 
 
-def _lent(stack: AsyncExitStack, base: _Base, keys: KeyEncryption) -> ConnectorServices:
+def _lent(stack: AsyncExitStack, base: Foundation, keys: KeyEncryption) -> ConnectorServices:
     """What connectors work with: rows, secrets, connections, and the way out."""
     settings, db, audit, clock = base.settings, base.db, base.audit, base.clock
     caps = PoolCaps(settings.source_connections, settings.source_connections_per_tenant)
@@ -344,7 +302,7 @@ def _lent(stack: AsyncExitStack, base: _Base, keys: KeyEncryption) -> ConnectorS
     )
 
 
-def _egress_policy(base: _Base) -> EgressPolicy:
+def _egress_policy(base: Foundation) -> EgressPolicy:
     """What the operator allows; never ourselves or our database."""
     settings, database = base.settings, conninfo_to_dict(base.store.url)
     own = [(settings.host, settings.port)] if settings.port else []
@@ -353,7 +311,7 @@ def _egress_policy(base: _Base) -> EgressPolicy:
     return EgressPolicy.parse(settings.egress_allow, own)
 
 
-def _agent(base: _Base, providers: ProviderRegistry, toolbox: Toolbox) -> AgentLoop:
+def _agent(base: Foundation, providers: ProviderRegistry, toolbox: Toolbox) -> AgentLoop:
     boundary = ModelBoundary(base.audit, base.ledger, base.clock)
     limits = AgentLimits(max_steps=base.settings.max_steps)
     return AgentLoop(

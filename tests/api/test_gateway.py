@@ -116,23 +116,54 @@ async def test_intent_and_manifest_are_durable_before_the_call_leaves(
 
 @pytest.mark.req("COST-1", "COST-3")
 @pytest.mark.parametrize(
-    ("reply", "status", "code"),
+    ("reply", "status", "code", "attempts"),
     [
-        (refusing(400, "sk-scripted-secret is wrong"), 400, "provider_rejected"),
-        (refusing(401, "sk-scripted-secret is wrong"), 502, "provider_rejected"),
-        (refusing(429), 503, "provider_unavailable"),
-        (refusing(500), 503, "provider_unavailable"),
-        (Reply("x", fault="html"), 502, "provider_malformed"),
+        (refusing(400, "sk-scripted-secret is wrong"), 400, "provider_rejected", 1),
+        (refusing(401, "sk-scripted-secret is wrong"), 502, "provider_rejected", 1),
+        (refusing(429), 503, "provider_unavailable", 3),
+        (refusing(500), 503, "provider_unavailable", 3),
+        (Reply("x", fault="html"), 502, "provider_malformed", 1),
+        (Reply("x", fault="hang_up"), 503, "provider_unavailable", 1),
     ],
 )
 async def test_a_failing_provider_gives_a_clear_problem_and_one_settled_entry(
-    modelled: Service, provider: ScriptedProvider, reply: Reply, status: int, code: str
+    modelled: Service,
+    provider: ScriptedProvider,
+    reply: Reply,
+    status: int,
+    code: str,
+    attempts: int,
 ) -> None:
     provider.answer = reply
     answer = await modelled.acme.post("/v1/chat/completions", _body())
     assert (answer.status, answer.body["code"]) == (status, code)
     assert "sk-scripted-secret" not in str(answer.body)
-    assert len(await _entries(modelled)) == 1
+    assert len(provider.calls) == attempts
+    assert len({call.headers["x-client-request-id"] for call in provider.calls}) == 1
+    (entry,) = await _entries(modelled)
+    if code == "provider_unavailable":
+        assert (entry["output_tokens"], entry["cost_picousd"]) == (0, 0)
+
+
+@pytest.mark.req("COST-1", "COST-3")
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "refusal", [refusing(429, **{"retry-after": "1"}), refusing(429), refusing(503)]
+)
+async def test_a_call_that_the_provider_failed_is_tried_again_and_billed_once(
+    modelled: Service, provider: ScriptedProvider, refusal: Reply, *, stream: bool
+) -> None:
+    provider.queue(refusal, Reply("Good day to you."))
+    if stream:
+        assert (await _stream(modelled, _body(stream=True)))[-1] == "[DONE]"
+    else:
+        assert (await modelled.acme.post("/v1/chat/completions", _body())).status == 200
+    refused, answered = provider.calls
+    waited_s = answered.began_s - refused.began_s
+    assert waited_s >= (1.0 if refusal.headers else 0.1)
+    (entry,) = await _entries(modelled)
+    assert entry["output_tokens"] == answered.reported["completion_tokens"]
+    assert entry["confirmed"]
 
 
 @pytest.mark.req("COST-3")

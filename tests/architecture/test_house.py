@@ -75,7 +75,9 @@ def test_contexts_are_made_only_by_authentication_and_the_composition_root() -> 
         and ast.unparse(node.func)
         in {"ContextMint", "TenantContext", "self._mint.mint", "self.mint.mint"}
     }
-    assert makers == {"isolation/context.py", "platform.py", "security/auth.py"}
+    assert makers == {
+        "foundation.py", "isolation/context.py", "platform.py", "security/auth.py"
+    }  # fmt: skip
 
 
 def test_the_tenant_is_never_ambient() -> None:

@@ -1,6 +1,7 @@
 """What a scripted provider is told to answer, and how it counts."""
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -102,6 +103,7 @@ class ProviderCall:
         streamed_tokens: tokens written to the socket.
         reported: the usage object that was sent, if any.
         port: the client's, by which connections can be told apart.
+        began_s: when it came, by a clock that only runs forward.
         outcome: `open` until it is `finished`, `refused`, `faulted` or `disconnected`.
     """
 
@@ -113,6 +115,7 @@ class ProviderCall:
     streamed_tokens: int = 0
     reported: Any = None
     port: int = 0
+    began_s: float = field(default_factory=time.monotonic)
     outcome: str = "open"
 
     @property

@@ -9,7 +9,12 @@ from typing import Any
 import orjson
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import ProviderMalformed, ProviderRejected, TenantryError
+from tenantry.core.errors import (
+    ProviderMalformed,
+    ProviderTimeout,
+    RequestRejected,
+    TenantryError,
+)
 from tenantry.core.events import AuditSink, Json
 from tenantry.gateway.frames import Frames, events_in
 from tenantry.gateway.late_meter import LateMeter
@@ -17,7 +22,7 @@ from tenantry.gateway.request import RawRequest
 from tenantry.isolation.context import TenantContext
 from tenantry.metering.ledger import CallIntent, Ledger, OpenCall
 from tenantry.metering.usage import Operation, TokenUsage
-from tenantry.providers.calls import refusal
+from tenantry.providers.calls import Call, open_call
 from tenantry.providers.registry import RawRoute
 from tenantry.providers.upstream import UpstreamResponse
 from tenantry.providers.usage import StreamMeter, usage_in_body
@@ -27,7 +32,12 @@ _LARGEST_ANSWER = 64 * 1024 * 1024
 _PROGRESS_EVERY_S = 2.0
 _PROGRESS_EVERY_BYTES = 256 * 1024
 """About two thousand tokens of a stream, each in an event of its own."""
-_CALLERS_FAULT = frozenset({400, 404, 413, 415, 422})
+
+
+class _CallersFaultError(RequestRejected):
+    """The model provider refused what the caller sent."""
+
+    http_status = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +83,7 @@ class Gateway:
         # Until the provider says something, nothing was used.
         call = _Call(opened, TokenUsage())
         try:
-            path = route.chat_path if operation == "chat" else route.embeddings_path
-            headers = {"x-client-request-id": str(opened.call_id)}
-            response = await route.upstream.open(path, request.body, headers)
-            if response.status != 200:
-                raise await _refused(response)
+            response = await self._send(ctx, route, request, call)
         except BaseException:
             await to_its_end(self._settle(ctx, call))
             raise
@@ -87,6 +93,26 @@ class Gateway:
         if request.stream:
             return RawAnswer("text/event-stream", self._stream(ctx, call, request, response))
         return RawAnswer("application/json", self._whole(ctx, call, response))
+
+    async def _send(
+        self, ctx: TenantContext, route: RawRoute, request: RawRequest, call: _Call
+    ) -> UpstreamResponse:
+        """The provider's answer, after as many attempts as the account allows.
+
+        Only what was never sent, or what the provider itself said had failed, is tried again: so
+        no two attempts are ever billed.
+        """
+        is_chat = call.open.intent.operation == "chat"
+        path = route.chat_path if is_chat else route.embeddings_path
+        headers = {"x-client-request-id": str(call.open.call_id)}
+        asked = Call(path, request.body, route.retry, headers=headers)
+        try:
+            async with asyncio.timeout(max(0.0, ctx.deadline - self._clock.monotonic())):
+                return await open_call(route.upstream, asked)
+        except TimeoutError as error:
+            raise ProviderTimeout("The request ran out of time.") from error
+        except RequestRejected as error:
+            raise _CallersFaultError(error.message) from error
 
     async def _whole(
         self, ctx: TenantContext, call: _Call, response: UpstreamResponse
@@ -220,16 +246,3 @@ def _require_json(body: bytearray) -> None:
 
 def _digest(message: Mapping[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(message)).hexdigest()
-
-
-async def _refused(response: UpstreamResponse) -> Exception:
-    body = bytearray()
-    async for chunk in response.chunks:
-        body += chunk
-        if len(body) > 65536:
-            break
-    response.close()
-    error = refusal(response.status, bytes(body))
-    if isinstance(error, ProviderRejected) and response.status in _CALLERS_FAULT:
-        error.http_status = 400  # type: ignore[misc]  # what the caller sent is at fault
-    return error

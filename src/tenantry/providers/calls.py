@@ -21,6 +21,7 @@ from tenantry.core.errors import (
     ProviderRejected,
     ProviderTimeout,
     ProviderUnavailable,
+    RequestRejected,
 )
 from tenantry.providers.base import ChatRequest
 from tenantry.providers.sse import SseEvent, SseParser
@@ -31,6 +32,7 @@ _GRACE_S = 0.2
 """Seconds for the end of the body to follow the last event, so that the connection can be kept."""
 _MOST_REFUSAL_BYTES = 64 << 10
 _TRY_AGAIN = frozenset({408, 425, 429})
+_REQUEST_AT_FAULT = frozenset({400, 404, 413, 415, 422})
 _KNOWN_CODES = frozenset(
     {
         "authentication_error", "billing_error", "context_length_exceeded",
@@ -186,6 +188,8 @@ def refusal(status: int, body: bytes) -> ProviderError:
     told = f"HTTP {status}, {code}" if code else f"HTTP {status}"
     if status in _TRY_AGAIN or status >= 500:
         return ProviderUnavailable(f"The model provider cannot answer just now ({told}).")
+    if status in _REQUEST_AT_FAULT:
+        return RequestRejected(f"The model provider refused the request ({told}).")
     if status in {401, 403}:
         return ProviderRejected(f"The model provider refused the account's credential ({told}).")
     return ProviderRejected(f"The model provider refused the request ({told}).")

@@ -8,6 +8,7 @@ from pathlib import Path
 from tenantry.core.errors import NotFound, StartupRefused
 from tenantry.providers.accounts import Account, open_account
 from tenantry.providers.base import Embedder, ModelRoute
+from tenantry.providers.calls import Retry
 from tenantry.providers.keyless import KeylessAnswerer, Thresholds
 from tenantry.providers.matching import Likeness
 from tenantry.providers.openai_compatible import CHAT_PATH, MaxTokensField
@@ -42,6 +43,7 @@ class RawRoute:
         limit_field: what this provider calls the output bound.
         chat_path: of chat completions, below the account's base URL.
         embeddings_path: of embeddings.
+        retry: how often a call that the provider failed is tried.
     """
 
     name: str
@@ -52,6 +54,7 @@ class RawRoute:
     limit_field: MaxTokensField = "max_completion_tokens"
     chat_path: str = CHAT_PATH
     embeddings_path: str = EMBEDDINGS_PATH
+    retry: Retry = field(default_factory=Retry)
 
 
 class ProviderRegistry:
@@ -186,6 +189,7 @@ def _raw_routes(account: Account) -> list[RawRoute]:
             account.raw[model.name],
             model.max_output_tokens,
             entry.max_tokens_field,
+            retry=account.retry,
         )
         for model in entry.models
     ]

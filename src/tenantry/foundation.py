@@ -1,0 +1,83 @@
+"""What every room stands on: doors to the database, context, audit log, ledger. Built first."""
+
+import secrets as random
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from tenantry.core.clock import Clock
+from tenantry.core.settings import Settings
+from tenantry.db.store import Store
+from tenantry.isolation.context import ContextMint
+from tenantry.isolation.doors import Doors
+from tenantry.isolation.notices import Notices
+from tenantry.isolation.signing import ContextSigner
+from tenantry.isolation.transaction import Database
+from tenantry.metering.lease import ProcessLease
+from tenantry.metering.ledger import Ledger
+from tenantry.metering.prices import PriceBook
+from tenantry.metering.writer import LedgerWriter
+from tenantry.security.audit import AuditLog
+from tenantry.security.standing import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What every room stands on.
+
+    Attributes:
+        settings: what to run.
+        store: where the database is, and the deployment's secrets.
+        doors: every role's way into the database.
+        clock: time.
+        mint: makes tenant contexts.
+        db: the one door to tenants' rows.
+        audit: the log.
+        notices: what other processes commit.
+        standing: what is remembered of credentials.
+        prices: the price book.
+        ledger: the usage ledger.
+    """
+
+    settings: Settings
+    store: Store
+    doors: Doors
+    clock: Clock
+    mint: ContextMint
+    db: Database
+    audit: AuditLog
+    notices: Notices
+    standing: Standing
+    prices: PriceBook
+    ledger: Ledger
+
+    @classmethod
+    async def build(
+        cls, stack: AsyncExitStack, settings: Settings, store: Store, doors: Doors, clock: Clock
+    ) -> "Foundation":
+        """Lay it; what must be closed closes with `stack`.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached.
+        """
+        mint = ContextMint(random.token_bytes(32))
+        signer = ContextSigner(bytes.fromhex(store.secrets.signing_key))
+        behind_pooler = settings.database_pooler == "transaction"
+        db = Database(doors.app, mint, signer, clock, behind_pooler=behind_pooler)
+        audit = AuditLog(doors.audit, bytes.fromhex(store.secrets.audit_key))
+        stack.push_async_callback(audit.close)
+        # A pooler has no sessions to hold a lease on: there, calls are swept when they expire.
+        instance = 0
+        if not behind_pooler:
+            instance = (await stack.enter_async_context(ProcessLease(doors.operator))).instance
+        notices = Notices(doors.auth, clock)
+        standing = Standing(clock, notices.is_live)
+        notices.add(standing.listener())
+        prices = PriceBook()
+        async with doors.operator.autocommit() as statements:
+            await prices.refresh(statements)
+        writer = LedgerWriter(doors.ledger, mint, signer, audit)
+        stack.push_async_callback(writer.close)
+        ledger = Ledger(db, writer, prices, clock, instance=instance)
+        return cls(
+            settings, store, doors, clock, mint, db, audit, notices, standing, prices, ledger
+        )
