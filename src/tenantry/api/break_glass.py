@@ -58,6 +58,6 @@ async def close_grant(
     request: Request, grant_id: str, caller: Annotated[Operator, operator(_SCOPE)]
 ) -> None:
     """End a grant now; what is being read with it ends too."""
-    await platform_of(request).break_glass.close_by_id(
+    await platform_of(request).break_glass.close(
         known_id(grant_id), caller.id, request_id_of(request)
     )

@@ -109,32 +109,17 @@ class BreakGlass:
             raise NotFound
         return BreakGlassGrant(row["opened_grant"], tenant, operator_id, row["until"], token)
 
-    async def close_by_id(self, grant: UUID, operator_id: UUID, request_id: str = "") -> None:
-        """End a grant now, whoever opened it.
+    async def close(self, grant: UUID, operator_id: UUID, request_id: str = "") -> None:
+        """End a grant now, whoever opened it; sessions that are reading with it end too.
 
         Raises:
-            NotFound: there is no such open grant.
-        """
-        for row in await self.list_grants(limit=1000):
-            if row["grant_id"] == grant:
-                known = BreakGlassGrant(
-                    grant, TenantId(row["tenant_id"]), operator_id, row["expires_at"], ""
-                )
-                return await self.close(known, request_id)
-        raise NotFound
-
-    async def close(self, grant: BreakGlassGrant, request_id: str = "") -> None:
-        """End a grant now; sessions that are reading with it end too.
-
-        Raises:
-            NotFound: it is closed already.
+            NotFound: there is no such grant, or it is closed already.
         """
         async with self._operators.autocommit() as statements:
             was_open = await statements.value(
                 _SQL["close_break_glass"],
-                operator_id=grant.operator_id,
-                tenant_id=grant.tenant,
-                grant_id=grant.id,
+                operator_id=operator_id,
+                grant_id=grant,
                 request_id=request_id,
             )
         if not was_open:

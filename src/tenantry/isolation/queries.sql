@@ -182,8 +182,9 @@ SELECT opened_grant, until
                                  %(digest)s, %(request_id)s);
 
 -- name: close_break_glass
--- Rows: whether the grant was open. Role: tenantry_operator.
-SELECT tenantry.close_break_glass(%(operator_id)s, %(tenant_id)s, %(grant_id)s, %(request_id)s);
+-- Rows: whether the grant was open; none when there is none. Role: tenantry_operator.
+SELECT tenantry.close_break_glass(%(operator_id)s, g.tenant_id, g.grant_id, %(request_id)s)
+  FROM tenantry.break_glass_grants AS g WHERE g.grant_id = %(grant_id)s;
 
 -- name: list_break_glass
 -- Rows: grants that are open now, or all of them, newest first. Role: tenantry_operator.

@@ -122,7 +122,7 @@ async def test_opening_reading_and_closing_stand_in_the_tenants_own_chain(
 ) -> None:
     async with glass.read(grant.token, "req-read") as reader:
         during = await reader.rows(b"SELECT action FROM tenantry.audit_events ORDER BY seq")
-    await glass.close(grant, "req-close")
+    await glass.close(grant.id, grant.operator_id, "req-close")
     events = await world.audit_events(world.acme)
     assert [(e["action"], e["outcome"], e["request_id"]) for e in events] == [
         ("break_glass.opened", "allowed", "req-open"),
@@ -203,13 +203,13 @@ async def test_closing_ends_a_session_that_is_reading(
     async def read_on() -> None:
         async with glass.read(grant.token) as reader:
             await reader.rows(NAMES)
-            await glass.close(grant)
+            await glass.close(grant.id, grant.operator_id)
             await reader.rows(NAMES)
 
     with pytest.raises(Forbidden):
         await read_on()
     with pytest.raises(NotFound):
-        await glass.close(grant)
+        await glass.close(grant.id, grant.operator_id)
 
 
 @pytest.mark.req("DB-5")
@@ -317,7 +317,7 @@ async def test_tenant_sees_who_looked_and_why_and_operators_see_open_grants(
     async with world.db.tenant(world.globex) as tx:
         assert await tx.rows(seen) == []
     assert [g["grant_id"] for g in await glass.list_grants()] == [grant.id]
-    await glass.close(grant)
+    await glass.close(grant.id, grant.operator_id)
     assert await glass.list_grants() == []
     assert len(await glass.list_grants(include_ended=True)) == 1
 
