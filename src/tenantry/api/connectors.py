@@ -11,7 +11,7 @@ from tenantry.api.bodies import CallBody, ConnectorBody, ConnectorChangeBody, Qu
 from tenantry.api.credentials import platform_of, tenant
 from tenantry.api.members import Limit, known_id
 from tenantry.api.results import result_json
-from tenantry.connectors.base import ConnectorConfig, QueryLimits
+from tenantry.connectors.base import ConnectorConfig, QueryLimits, Source
 from tenantry.connectors.catalog import Added, NewConnector
 from tenantry.core.secret import Secret
 from tenantry.isolation.context import TenantContext
@@ -133,10 +133,11 @@ async def describe_connector(
     platform = platform_of(request)
     config = await platform.connectors.get(ctx, known_id(connector_id))
     shown: dict[str, Any] = {"id": config.connector, "name": config.name, "kind": config.kind}
-    if platform.connectors.has_tables(ctx, config):
-        tables = await platform.connectors.source(ctx, config).describe(refresh=refresh)
+    source = platform.connectors.opened(ctx, config)
+    if isinstance(source, Source):
+        tables = await source.describe(refresh=refresh)
         return {**shown, "tables": [asdict(table) for table in tables], "operations": []}
-    operations = await platform.connectors.operation_source(ctx, config).operations()
+    operations = await source.operations()
     return {**shown, "tables": [], "operations": [asdict(each) for each in operations]}
 
 

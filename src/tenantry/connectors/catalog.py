@@ -189,7 +189,7 @@ class ConnectorCatalog:
         Raises:
             InvalidRequest: its kind has no calls, or is not installed any more.
         """
-        opened = self._connector(config.kind).open(ctx, config)
+        opened = self.opened(ctx, config)
         if isinstance(opened, Source):
             raise InvalidRequest(f"The connector {config.name} has tables, no calls.")
         return opened
@@ -209,7 +209,7 @@ class ConnectorCatalog:
         Raises:
             InvalidRequest: its kind has no tables, or is not installed any more.
         """
-        opened = self._connector(config.kind).open(ctx, config)
+        opened = self.opened(ctx, config)
         if not isinstance(opened, Source):
             raise InvalidRequest(f"The connector {config.name} has no tables.")
         return opened
@@ -234,9 +234,13 @@ class ConnectorCatalog:
             await connector.close()
         self._loaded.clear()
 
-    def has_tables(self, ctx: TenantContext, config: ConnectorConfig) -> bool:
-        """Whether a connector offers tables; if not, it offers calls."""
-        return isinstance(self._connector(config.kind).open(ctx, config), Source)
+    def opened(self, ctx: TenantContext, config: ConnectorConfig) -> Source | OperationSource:
+        """What a connector offers, tables or calls; performs no I/O.
+
+        Raises:
+            InvalidRequest: its kind is not installed any more.
+        """
+        return self._connector(config.kind).open(ctx, config)
 
     async def test(self, ctx: TenantContext, connector: UUID) -> None:
         """Check that the source of a connector answers.
@@ -246,7 +250,7 @@ class ConnectorCatalog:
             QueryFailed: it does not, and why.
         """
         config = await self.get(ctx, connector)
-        await self._connector(config.kind).open(ctx, config).test()
+        await self.opened(ctx, config).test()
 
     async def _probe(
         self, ctx: TenantContext, kind: Connector, draft: ConnectorDraft

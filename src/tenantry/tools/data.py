@@ -9,7 +9,14 @@ from uuid import UUID
 import orjson
 from pydantic import Field
 
-from tenantry.connectors.base import ConnectorConfig, Operation, QueryLimits, QueryResult, Table
+from tenantry.connectors.base import (
+    ConnectorConfig,
+    Operation,
+    QueryLimits,
+    QueryResult,
+    Source,
+    Table,
+)
 from tenantry.connectors.catalog import ConnectorCatalog
 from tenantry.connectors.result_files import ResultFiles
 from tenantry.core.errors import NotFound, StoreUnavailable, TenantryError
@@ -96,9 +103,9 @@ class ListData:
             return _Listed(config, note=error.message)
 
     async def _offered(self, config: ConnectorConfig) -> "_Listed":
-        if self._catalog.has_tables(self._ctx, config):
-            return _Listed(config, await self._catalog.source(self._ctx, config).describe())
-        source = self._catalog.operation_source(self._ctx, config)
+        source = self._catalog.opened(self._ctx, config)
+        if isinstance(source, Source):
+            return _Listed(config, await source.describe())
         return _Listed(config, operations=await source.operations())
 
 
