@@ -29,6 +29,8 @@ from tenantry.metering.writer import LedgerWriter
 
 EMBEDDED_PROVIDER = "embedded"
 """Price book key of what runs in our own process."""
+TOOL_PROVIDER = "tenantry"
+"""Price book key of tools: they run here."""
 
 _UPSTREAM_ID_LENGTH = 200  # a provider's id is foreign input
 

@@ -20,7 +20,7 @@ from tenantry.core.events import Json
 from tenantry.core.ids import AssistantId, ConversationId, new_id
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database, Transaction
-from tenantry.metering.ledger import Ledger, OpenCall
+from tenantry.metering.ledger import TOOL_PROVIDER, Ledger, OpenCall
 from tenantry.metering.usage import TokenUsage, ToolUsage
 from tenantry.sessions.assistants import AssistantVersion, find_assistant
 from tenantry.sessions.conversations import (
@@ -36,8 +36,6 @@ from tenantry.sessions.conversations import (
 from tenantry.sessions.settling import to_its_end
 
 _LONGEST_QUESTION = 100_000
-_TOOL_PROVIDER = "tenantry"
-"""Price book key of tools: they run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +254,7 @@ class Session:
                 )
                 calls.append((charge, cost))
         uses = list(self._unrecorded)
-        costs = [await self._ledger.record_tool(tx, _TOOL_PROVIDER, usage) for usage in uses]
+        costs = [await self._ledger.record_tool(tx, TOOL_PROVIDER, usage) for usage in uses]
         return _Entered(calls, len(uses), sum(costs))
 
     def _note(self, entered: _Entered) -> None:

@@ -17,11 +17,8 @@ from tenantry.core.clock import Clock
 from tenantry.core.events import Json
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database
-from tenantry.metering.ledger import Ledger
+from tenantry.metering.ledger import TOOL_PROVIDER, Ledger
 from tenantry.metering.usage import ToolUsage
-
-_PROVIDER = "tenantry"
-"""Price book key of tools: they run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +104,4 @@ class DirectAccess:
             duration_ms = int((self._clock.monotonic() - started) * 1000)
             usage = ToolUsage(tool, duration_ms, took.rows, took.size_bytes, connector)
             async with self._db.tenant(ctx) as tx:
-                await self._ledger.record_tool(tx, _PROVIDER, usage)
+                await self._ledger.record_tool(tx, TOOL_PROVIDER, usage)
