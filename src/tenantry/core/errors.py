@@ -202,10 +202,6 @@ class ProviderRejected(ProviderError):
     code = "provider_rejected"
 
 
-class RequestRejected(ProviderRejected):
-    """The model provider refused what was sent."""
-
-
 class ProviderMalformed(ProviderError):
     """The model provider sent something that is not a valid answer."""
 

@@ -12,7 +12,6 @@ from tenantry.core.clock import Clock
 from tenantry.core.errors import (
     ProviderMalformed,
     ProviderTimeout,
-    RequestRejected,
     TenantryError,
 )
 from tenantry.core.events import AuditSink, Json
@@ -22,7 +21,7 @@ from tenantry.gateway.request import RawRequest
 from tenantry.isolation.context import TenantContext
 from tenantry.metering.ledger import CallIntent, Ledger, OpenCall
 from tenantry.metering.usage import Operation, TokenUsage
-from tenantry.providers.calls import Call, open_call
+from tenantry.providers.calls import Call, RequestRejected, open_call
 from tenantry.providers.registry import RawRoute
 from tenantry.providers.upstream import UpstreamResponse
 from tenantry.providers.usage import StreamMeter, usage_in_body

@@ -21,7 +21,6 @@ from tenantry.core.errors import (
     ProviderRejected,
     ProviderTimeout,
     ProviderUnavailable,
-    RequestRejected,
 )
 from tenantry.providers.base import ChatRequest
 from tenantry.providers.sse import SseEvent, SseParser
@@ -43,6 +42,10 @@ _KNOWN_CODES = frozenset(
         "unavailable", "unsupported_parameter", "unsupported_value",
     }
 )  # fmt: skip
+
+
+class RequestRejected(ProviderRejected):
+    """The model provider refused what was sent, not who sent it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ async def test_a_lost_connection_forgets_everything_and_is_made_anew(world: Worl
         with world.admin() as admin:
             admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE query LIKE 'LISTEN%' OR usename = 'tenantry_auth'"
+                " WHERE usename = 'tenantry_auth' AND datname = current_database()"
             )
         await _until(lambda: not process.remembers(key))
         await _until(process.notices.is_live)
