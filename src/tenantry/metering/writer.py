@@ -56,7 +56,7 @@ class LedgerWriter:
 
     async def add(self, ctx: TenantContext, row: SignedRow) -> bool:
         """Add a row that is signed already; as `append`."""
-        outcome = await self._group.submit(row)
+        outcome = await self._group.submit(row, ctx.tenant)
         if outcome == "refused":
             await self._audit.record(ctx.event("ledger.row", "refused", "database", "usage_events"))
             raise BoundaryCrossed

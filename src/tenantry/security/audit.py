@@ -58,20 +58,17 @@ class AuditLog:
         Raises:
             StoreUnavailable: the log cannot be written; the caller must refuse its work.
         """
-        await self._group.submit(
-            orjson.dumps(
-                {
-                    "tenant": str(event.tenant),
-                    "actor": storable(event.actor),
-                    "action": event.action,
-                    "outcome": event.outcome,
-                    "layer": event.layer,
-                    "target_digest": self.digest(event.target) if event.target else "",
-                    "detail": storable_json(event.detail),
-                    "request_id": event.request_id,
-                }
-            )
-        )
+        row = {
+            "tenant": str(event.tenant),
+            "actor": storable(event.actor),
+            "action": event.action,
+            "outcome": event.outcome,
+            "layer": event.layer,
+            "target_digest": self.digest(event.target) if event.target else "",
+            "detail": storable_json(event.detail),
+            "request_id": event.request_id,
+        }
+        await self._group.submit(orjson.dumps(row), event.tenant)
 
     async def close(self) -> None:
         """Return once everything is written."""

@@ -42,7 +42,7 @@ async def _settled(tasks: Sequence["asyncio.Task[int]"]) -> list[int | BaseExcep
 async def test_a_lone_item_is_written_at_once() -> None:
     store = Store()
     group = GroupCommit(store.write)
-    assert await group.submit(7) == 70
+    assert await group.submit(7, "acme") == 70
     assert store.groups == [[7]]
 
 
@@ -51,9 +51,9 @@ async def test_what_arrives_during_a_commit_leaves_with_the_next() -> None:
     store = Store()
     group = GroupCommit(store.write)
     store.free.clear()
-    tasks = [asyncio.create_task(group.submit(0))]
+    tasks = [asyncio.create_task(group.submit(0, "acme"))]
     await asyncio.sleep(0)
-    tasks += [asyncio.create_task(group.submit(n)) for n in range(1, 6)]
+    tasks += [asyncio.create_task(group.submit(n, "acme")) for n in range(1, 6)]
     await asyncio.sleep(0)
     store.free.set()
     assert await _settled(tasks) == [0, 10, 20, 30, 40, 50]
@@ -64,7 +64,7 @@ async def test_what_arrives_during_a_commit_leaves_with_the_next() -> None:
 async def test_an_item_that_cannot_be_stored_fails_alone() -> None:
     store = Store()
     group = GroupCommit(store.write)
-    tasks = [asyncio.create_task(group.submit(n)) for n in (1, -2, 3)]
+    tasks = [asyncio.create_task(group.submit(n, "acme")) for n in (1, -2, 3)]
     outcomes = await _settled(tasks)
     assert (outcomes[0], outcomes[2]) == (10, 30)
     assert isinstance(outcomes[1], InvalidRequest)
@@ -75,10 +75,10 @@ async def test_when_the_store_is_away_everybody_is_told_and_the_next_item_is_tri
     store = Store()
     group = GroupCommit(store.write)
     store.error = StoreUnavailable()
-    tasks = [asyncio.create_task(group.submit(n)) for n in (1, 2)]
+    tasks = [asyncio.create_task(group.submit(n, "acme")) for n in (1, 2)]
     assert all(isinstance(each, StoreUnavailable) for each in await _settled(tasks))
     store.error = None
-    assert await group.submit(3) == 30
+    assert await group.submit(3, "acme") == 30
 
 
 @pytest.mark.req("COST-3")
@@ -88,13 +88,46 @@ async def test_a_full_queue_refuses_instead_of_growing() -> None:
     store.free.clear()
     tasks = []
     for n in range(3):  # one under way, two waiting
-        tasks.append(asyncio.create_task(group.submit(n)))
+        tasks.append(asyncio.create_task(group.submit(n, "acme")))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     with pytest.raises(StoreUnavailable):
-        await group.submit(4)
+        await group.submit(4, "acme")
     store.free.set()
     assert await _settled(tasks) == [0, 10, 20]
+
+
+@pytest.mark.req("COST-3", "FAIR-1")
+async def test_one_owners_flood_does_not_hold_up_its_neighbours_item() -> None:
+    store = Store()
+    group = GroupCommit(store.write, most_at_once=4)
+    store.free.clear()
+    flood = [asyncio.create_task(group.submit(n, "acme")) for n in range(100)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    neighbour = asyncio.create_task(group.submit(1000, "globex"))
+    await asyncio.sleep(0)
+    store.free.set()
+    assert await neighbour == 10_000
+    assert 1000 in store.groups[0] + store.groups[1]  # with the first that left after it came
+    assert await _settled(flood) == [n * 10 for n in range(100)]
+    assert [n for n in store.kept if n != 1000] == list(range(100))  # each owner's own order
+
+
+@pytest.mark.req("COST-3", "FAIR-1")
+async def test_one_owners_flood_fills_its_own_share_of_the_queue() -> None:
+    store = Store()
+    group = GroupCommit(store.write, most_at_once=1, most_waiting=8, most_waiting_each=4)
+    store.free.clear()
+    flood = []
+    for n in range(40):  # one is under way, and as many wait as may
+        flood.append(asyncio.create_task(group.submit(n, "acme")))
+        await asyncio.sleep(0)
+    neighbour = asyncio.create_task(group.submit(1000, "globex"))
+    await asyncio.sleep(0)
+    store.free.set()
+    assert await neighbour == 10_000
+    assert any(isinstance(each, StoreUnavailable) for each in await _settled(flood))
 
 
 @pytest.mark.req("COST-3")
@@ -102,7 +135,7 @@ async def test_a_cancelled_submitters_item_is_written_all_the_same() -> None:
     store = Store()
     group = GroupCommit(store.write)
     store.free.clear()
-    tasks = [asyncio.create_task(group.submit(n)) for n in (1, 2, 3)]
+    tasks = [asyncio.create_task(group.submit(n, "acme")) for n in (1, 2, 3)]
     await asyncio.sleep(0)
     tasks[1].cancel()
     await asyncio.sleep(0)
@@ -118,10 +151,10 @@ async def test_nobody_waits_for_ever_after_an_error_that_nobody_foresaw() -> Non
     store = Store()
     group = GroupCommit(store.write, most_at_once=1)
     store.error = ZeroDivisionError()
-    tasks = [asyncio.create_task(group.submit(n)) for n in (1, 2)]
+    tasks = [asyncio.create_task(group.submit(n, "acme")) for n in (1, 2)]
     assert all(isinstance(each, StoreUnavailable) for each in await _settled(tasks))
     store.error = None
-    assert await group.submit(3) == 30
+    assert await group.submit(3, "acme") == 30
 
 
 STEPS = st.lists(
@@ -147,7 +180,7 @@ def test_every_item_is_durable_or_its_submitter_was_told(
         for step, value in steps:
             if step == "submit":
                 item = len(tasks) * 100 + abs(value) if value >= 0 else -len(tasks) - 1
-                tasks.append((item, asyncio.create_task(group.submit(item))))
+                tasks.append((item, asyncio.create_task(group.submit(item, len(tasks) % 3))))
             elif step == "cancel" and tasks:
                 tasks[value % len(tasks)][1].cancel()
             elif step in {"hold", "free"}:
