@@ -33,6 +33,14 @@ Tables = Mapping[Relation, Table]
 """Tables by the names that the database has for them: schema and table, spelt as there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long connecting may take, and one statement at the server."""
+
+    connect_s: float = 10.0
+    statement_s: float = 30.0
+
+
 class ResultColumn(Protocol):
     """A column of a result: its name, its logical type, and what its texts stand for."""
 
@@ -143,7 +151,8 @@ class DatabaseSource:
             for relation, table in (await self._reach.tables(False)).items()
         }
         scope = Scope(self._reach.dialect, columns.keys(), limits.max_rows + 1, columns)
-        return await admit(self._ctx, self._services, self._config, sql, scope)
+        audit, reading = self._services.audit, self._services.reading
+        return await admit(self._ctx, audit, reading, self._config, sql, scope)
 
     async def _run(
         self, connection: Reading, approved: Approved, limits: QueryLimits

@@ -1,6 +1,6 @@
 """A database as a model is told of it: names, types, what they mean, a few values (CON-2)."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tenantry.connectors.base import Column, Table
@@ -78,12 +78,43 @@ async def samples(
     return sampled
 
 
+def texts(rows: Iterable[Sequence[bytes | None]]) -> Iterator[list[str]]:
+    """Rows of a catalogue as texts, NULL as the empty one."""
+    for row in rows:
+        yield [_text(value) for value in row]
+
+
+def by_column(
+    columns: Sequence[str], rows: Sequence[Sequence[bytes | None]]
+) -> Mapping[str, Sequence[str]]:
+    """What is in each column of sampled rows, as texts, each once, in the order of the rows."""
+    return {
+        name: tuple(dict.fromkeys(_text(row[at]) for row in rows if row[at] is not None))
+        for at, name in enumerate(columns)
+    }
+
+
+def reference(schema: str, there: Sequence[str]) -> str:
+    """The other end of a foreign key, as seen from a table of `schema`.
+
+    Args:
+        schema: of the table that refers.
+        there: schema, table and column that it refers to.
+    """
+    other, table, column = there
+    return f"{table}.{column}" if schema == other else f"{other}.{table}.{column}"
+
+
 def told(name: str, table: FoundTable, values: Mapping[str, Sequence[str]]) -> Table:
     """A table as a model is told of it, under `name`."""
     columns = tuple(
         Column(c.name, c.type, _description(c, values.get(c.name, ()))) for c in table.columns
     )
     return Table(name, columns, table.rows, table.comment)
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
 
 
 def _description(column: FoundColumn, samples: Sequence[str]) -> str:

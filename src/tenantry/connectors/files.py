@@ -128,7 +128,10 @@ class FilesSource:
             (known.table.name,): known for known in await self._tables()
         }
         scope = Scope("duckdb", tables.keys(), limits.max_rows + 1)
-        approved = await admit(self._ctx, self._parts.services, self._config, sql, scope)
+        services = self._parts.services
+        approved = await admit(
+            self._ctx, services.audit, services.reading, self._config, sql, scope
+        )
         used = [tables[relation] for relation in sorted(approved.relations)]
         return await self._run(approved, used, limits)
 

@@ -5,7 +5,6 @@ Invariant: one tenant's statements are read one after the other, those of severa
 """
 
 import asyncio
-from typing import Protocol
 
 from tenantry.connectors.base import ConnectorConfig
 from tenantry.connectors.slots import Slots
@@ -17,20 +16,6 @@ from tenantry.isolation.context import TenantContext
 _READ_AT_ONCE, _READ_AT_ONCE_PER_TENANT = 4, 1
 
 
-class ReadsStatements(Protocol):
-    """What reading a statement takes; `ConnectorServices` has it."""
-
-    @property
-    def audit(self) -> AuditSink:
-        """Where refusals are recorded."""
-        ...
-
-    @property
-    def reading(self) -> Slots:
-        """Places to read in, from `reading_places`."""
-        ...
-
-
 def reading_places() -> Slots:
     """Places in which statements are read; shared by everything that calls `admit`."""
     return Slots(_READ_AT_ONCE, _READ_AT_ONCE_PER_TENANT)
@@ -38,7 +23,8 @@ def reading_places() -> Slots:
 
 async def admit(
     ctx: TenantContext,
-    services: ReadsStatements,
+    audit: AuditSink,
+    reading: Slots,
     config: ConnectorConfig,
     sql: str,
     scope: Scope,
@@ -52,12 +38,12 @@ async def admit(
         QueryRefused: it may not; the message helps to mend it.
         StoreUnavailable: the refusal could not be recorded.
     """
-    async with services.reading.hold(ctx.tenant):
+    async with reading.hold(ctx.tenant):
         decided = await asyncio.to_thread(check, sql, scope)
     if isinstance(decided, Approved):
         return decided
     if decided.reason != "syntax":
-        await services.audit.record(_refusal(ctx, config, decided))
+        await audit.record(_refusal(ctx, config, decided))
     raise QueryRefused(decided.message)
 
 

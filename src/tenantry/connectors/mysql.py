@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from tenantry.connectors.database_kind import DatabaseConnector
-from tenantry.connectors.database_source import Tables
+from tenantry.connectors.database_source import Deadlines, Tables
 from tenantry.connectors.login_verdict import Verdict
-from tenantry.connectors.mysql_driver import Deadlines, MySQLConnection
+from tenantry.connectors.mysql_driver import MySQLConnection
 from tenantry.connectors.mysql_handshake import Endpoint
 from tenantry.connectors.mysql_login import judge
 from tenantry.connectors.mysql_options import MySQLOptions

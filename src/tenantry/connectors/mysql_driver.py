@@ -9,9 +9,10 @@ stopped at the server, and its connection is never used again.
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from tenantry.connectors.database_source import Deadlines
 from tenantry.connectors.mysql_client import MySQLClient, Row
 from tenantry.connectors.mysql_errors import translated
 from tenantry.connectors.mysql_handshake import Endpoint
@@ -27,14 +28,6 @@ _STATEMENTS = parse(Path(__file__).with_name("mysql.sql").read_text("utf-8"))
 _STOP_S = 3.0
 _LOCK_S = 5
 _HIDDEN_VIEW = 1345
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long connecting may take, and one statement at the server."""
-
-    connect_s: float = 10.0
-    statement_s: float = 30.0
 
 
 class MySQLConnection:

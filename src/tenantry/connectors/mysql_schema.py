@@ -3,9 +3,9 @@
 Only what the login may see appears: the server's catalogue leaves the rest out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from tenantry.connectors.database_tables import FoundColumn, FoundTable
+from tenantry.connectors.database_tables import FoundColumn, FoundTable, by_column, reference, texts
 from tenantry.connectors.mysql_driver import MySQLConnection
 
 _MOST_TABLES = 10_000
@@ -22,11 +22,11 @@ async def find(connection: MySQLConnection, database: str) -> list[FoundTable]:
     tables = await connection.all("tables", database=own, most=str(_MOST_TABLES))
     columns = await connection.all("columns", database=own)
     targets = {
-        (table, column): _reference(database, there)
-        for table, column, *there in _texts(await connection.all("references", database=own))
+        (table, column): reference(database, there)
+        for table, column, *there in texts(await connection.all("references", database=own))
     }
     by_table: dict[str, list[FoundColumn]] = {}
-    for table, name, kind, comment, key in _texts(columns):
+    for table, name, kind, comment, key in texts(columns):
         target = targets.get((table, name), "")
         found = FoundColumn(name, kind, comment, key == "PRI", target)
         by_table.setdefault(table, []).append(found)
@@ -39,7 +39,7 @@ async def find(connection: MySQLConnection, database: str) -> list[FoundTable]:
             tuple(by_table.get(name, ())),
             is_stored=bool(rows),
         )
-        for name, kind, rows, comment in _texts(tables)
+        for name, kind, rows, comment in texts(tables)
     ]
 
 
@@ -57,10 +57,7 @@ async def values(
         table=f"{quoted(database)}.{quoted(table)}",
         most=str(_SAMPLED_ROWS),
     )
-    return {
-        name: tuple(dict.fromkeys(_text(row[at]) for row in rows if row[at] is not None))
-        for at, name in enumerate(columns)
-    }
+    return by_column(columns, rows)
 
 
 def quoted(name: str) -> str:
@@ -71,20 +68,6 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """A text as the server reads it, whatever it consists of."""
     return f"_utf8mb4 x'{text.encode().hex()}'"
-
-
-def _texts(rows: Iterable[Sequence[bytes | None]]) -> Iterable[list[str]]:
-    for row in rows:
-        yield [_text(value) for value in row]
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "replace")
-
-
-def _reference(database: str, there: Sequence[str]) -> str:
-    schema, table, column = there
-    return f"{table}.{column}" if schema == database else f"{schema}.{table}.{column}"
 
 
 def _comment(kind: str, comment: str) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from tenantry.connectors.database_kind import DatabaseConnector
-from tenantry.connectors.database_source import Tables
+from tenantry.connectors.database_source import Deadlines, Tables
 from tenantry.connectors.login_verdict import Verdict
 from tenantry.connectors.postgres_dial import Endpoint
-from tenantry.connectors.postgres_driver import Deadlines, PostgresConnection
+from tenantry.connectors.postgres_driver import PostgresConnection
 from tenantry.connectors.postgres_login import judge
 from tenantry.connectors.postgres_options import PostgresOptions
 from tenantry.connectors.postgres_schema import describe

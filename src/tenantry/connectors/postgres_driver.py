@@ -10,9 +10,9 @@ end is stopped at the server, and its connection is never used again.
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from tenantry.connectors.database_source import Deadlines
 from tenantry.connectors.postgres_client import PostgresClient, Row
 from tenantry.connectors.postgres_dial import Authority, Endpoint, dial
 from tenantry.connectors.postgres_plan import MOST_COST, cost
@@ -24,14 +24,6 @@ from tenantry.pools.base import Identity
 _STATEMENTS = parse(Path(__file__).with_name("postgres.sql").read_text("utf-8"))
 _LOCK_S = 5
 _IDLE_S = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long connecting may take, and one statement at the server."""
-
-    connect_s: float = 10.0
-    statement_s: float = 30.0
 
 
 class PostgresConnection:

@@ -8,7 +8,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from tenantry.connectors.database_source import Tables
-from tenantry.connectors.database_tables import FoundColumn, FoundTable, samples, told
+from tenantry.connectors.database_tables import (
+    FoundColumn,
+    FoundTable,
+    by_column,
+    reference,
+    samples,
+    texts,
+    told,
+)
 from tenantry.connectors.postgres_driver import PostgresConnection
 from tenantry.connectors.postgres_options import USUAL_SCHEMA, PostgresOptions
 
@@ -51,11 +59,11 @@ async def find(connection: PostgresConnection, schemas: Sequence[str]) -> list[F
     tables = await connection.all("tables", own, str(_MOST_TABLES))
     columns = await connection.all("columns", own)
     targets = {
-        (schema, table, column): _reference(schema, there)
-        for schema, table, column, *there in _texts(await connection.all("references", own))
+        (schema, table, column): reference(schema, there)
+        for schema, table, column, *there in texts(await connection.all("references", own))
     }
     by_table: dict[tuple[str, str], list[FoundColumn]] = {}
-    for schema, table, name, kind, comment, key in _texts(columns):
+    for schema, table, name, kind, comment, key in texts(columns):
         target = targets.get((schema, table, name), "")
         found = FoundColumn(name, kind, _spelt(name, comment), key == "t", target)
         by_table.setdefault((schema, table), []).append(found)
@@ -68,7 +76,7 @@ async def find(connection: PostgresConnection, schemas: Sequence[str]) -> list[F
             tuple(by_table.get((schema, name), ())),
             is_stored=kind != "v",
         )
-        for schema, name, kind, rows, comment in _texts(tables)
+        for schema, name, kind, rows, comment in texts(tables)
     ]
 
 
@@ -90,10 +98,7 @@ async def values(
         table=f"{quoted(table.schema)}.{quoted(table.name)}",
         most=str(_SAMPLED_ROWS),
     )
-    return {
-        name: tuple(dict.fromkeys(_text(row[at]) for row in rows if row[at] is not None))
-        for at, name in enumerate(columns)
-    }
+    return by_column(columns, rows)
 
 
 def quoted(name: str) -> str:
@@ -116,17 +121,3 @@ def _spelt(name: str, comment: str) -> str:
     if _PLAIN.fullmatch(name):
         return comment
     return "; ".join(part for part in (comment, f"write it as {quoted(name)}") if part)
-
-
-def _texts(rows: Iterable[Sequence[bytes | None]]) -> Iterable[list[str]]:
-    for row in rows:
-        yield [_text(value) for value in row]
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "replace")
-
-
-def _reference(schema: str, there: Sequence[str]) -> str:
-    other, table, column = there
-    return f"{table}.{column}" if schema == other else f"{other}.{table}.{column}"

@@ -5,7 +5,8 @@ import re
 from tenantry.core.errors import ProviderMalformed
 
 _LARGEST_EVENT = 4 * 1024 * 1024
-_BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r")
+_BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_BLANK_LINE = re.compile(b"|".join(_BLANK_LINES))
 
 
 class Frames:
@@ -49,11 +50,9 @@ def events_in(data: bytes) -> list[bytes]:
 
 def _last_end(data: bytearray, until: int) -> int:
     """Where the last event that ends before `until` ends; -1 when none does."""
-    if until <= 0:
-        return -1
-    ends = [at + 2 for at in (data.rfind(b"\n\n", 0, until),) if at != -1]
-    if b"\r" in data:
-        for mark in (b"\r\n\r\n", b"\r\r"):
-            if (at := data.rfind(mark, 0, until)) != -1:
-                ends.append(at + len(mark))
+    ends = [
+        at + len(mark)
+        for mark in _BLANK_LINES
+        if until > 0 and (at := data.rfind(mark, 0, until)) != -1
+    ]
     return max(ends, default=-1)

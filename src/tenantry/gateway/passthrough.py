@@ -9,11 +9,7 @@ from typing import Any
 import orjson
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import (
-    ProviderMalformed,
-    ProviderTimeout,
-    TenantryError,
-)
+from tenantry.core.errors import ProviderMalformed, ProviderTimeout, TenantryError
 from tenantry.core.events import AuditSink, Json
 from tenantry.gateway.frames import Frames, events_in
 from tenantry.gateway.late_meter import LateMeter

@@ -13,7 +13,7 @@ from tenantry.core.errors import Conflict
 from tenantry.core.ids import CallId
 from tenantry.db.queries import load
 from tenantry.isolation.transaction import Transaction
-from tenantry.metering.prices import PriceBook
+from tenantry.metering.prices import PriceBook, Rates
 from tenantry.metering.usage import Operation, TokenUsage
 
 Kind = Literal["intent", "progress", "settled", "swept", "reconciled", "recorded"]
@@ -76,15 +76,19 @@ class Entry:
     def counting(self, usage: TokenUsage, prices: PriceBook) -> "Entry":
         """This row with the tokens of `usage` and their cost by the row's price version."""
         rates = prices.rates(self.price_version, self.provider, self.model)
-        return replace(
-            self,
-            input_tokens=usage.input_tokens,
-            cached_tokens=usage.cached_tokens,
-            output_tokens=usage.output_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            cost_picousd=rates.of_tokens(usage) if rates else 0,
-            priced=rates is not None,
-        )
+        return replace(self, **figures(usage, rates))
+
+
+def figures(usage: TokenUsage, rates: Rates | None) -> dict[str, Any]:
+    """Fields of a row that count `usage`, and its cost by `rates`."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "output_tokens": usage.output_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "cost_picousd": rates.of_tokens(usage) if rates else 0,
+        "priced": rates is not None,
+    }
 
 
 async def append(tx: Transaction, entry: Entry) -> bool:

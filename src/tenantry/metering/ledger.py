@@ -22,7 +22,7 @@ from tenantry.core.ids import CallId, TenantId, new_id
 from tenantry.core.storable import storable
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database, Transaction
-from tenantry.metering.entries import Entry, Kind, append, closed, confirm
+from tenantry.metering.entries import Entry, Kind, append, closed, confirm, figures
 from tenantry.metering.prices import PriceBook, Rates
 from tenantry.metering.usage import Operation, TokenUsage, ToolUsage
 from tenantry.metering.writer import LedgerWriter
@@ -256,12 +256,7 @@ class Ledger:
             lifetime_s=intent.lifetime_s if is_intent else None,
             instance=self._instance if is_intent else 0,
             upstream_id=storable(upstream[:_UPSTREAM_ID_LENGTH]) if upstream else "",
-            input_tokens=usage.input_tokens,
-            cached_tokens=usage.cached_tokens,
-            output_tokens=usage.output_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            cost_picousd=rates.of_tokens(usage) if rates else 0,
-            priced=rates is not None,
+            **figures(usage, rates),
         )
 
     def _recorded(

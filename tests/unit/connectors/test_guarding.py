@@ -24,12 +24,6 @@ class Sink:
 
     def __init__(self) -> None:
         self.events: list[AuditEvent] = []
-        self.reading = reading_places()
-
-    @property
-    def audit(self) -> "Sink":
-        """Itself."""
-        return self
 
     async def record(self, event: AuditEvent) -> None:
         """Keep one event."""
@@ -50,7 +44,7 @@ async def test_what_reaches_outside_is_recorded_once_with_its_name(
 ) -> None:
     sink = Sink()
     with pytest.raises(QueryRefused):
-        await admit(ctx, sink, _CONFIG, statement, _SCOPE)
+        await admit(ctx, sink, reading_places(), _CONFIG, statement, _SCOPE)
     (event,) = sink.events
     assert (event.action, event.target) == ("query.refused", named)
     assert event.detail == {"connector": "shop", "reason": reason, reason: named}
@@ -59,13 +53,13 @@ async def test_what_reaches_outside_is_recorded_once_with_its_name(
 async def test_a_mistake_is_answered_and_not_recorded(ctx: TenantContext) -> None:
     sink = Sink()
     with pytest.raises(QueryRefused):
-        await admit(ctx, sink, _CONFIG, "SELECT FROM WHERE", _SCOPE)
+        await admit(ctx, sink, reading_places(), _CONFIG, "SELECT FROM WHERE", _SCOPE)
     assert sink.events == []
 
 
 async def test_the_event_loop_goes_on_while_a_long_statement_is_read(ctx: TenantContext) -> None:
     statement = "SELECT " + ", ".join(f"id + {n} AS c{n}" for n in range(800)) + " FROM orders"
-    reading = asyncio.create_task(admit(ctx, Sink(), _CONFIG, statement, _SCOPE))
+    reading = asyncio.create_task(admit(ctx, Sink(), reading_places(), _CONFIG, statement, _SCOPE))
     turns = 0
     while not reading.done():
         turns += 1
@@ -78,10 +72,10 @@ async def test_one_tenants_flood_of_long_statements_is_read_beside_its_neighbour
     ctx: TenantContext, neighbour: TenantContext
 ) -> None:
     statement = "SELECT " + ", ".join(f"id + {n} AS c{n}" for n in range(300)) + " FROM orders"
-    services, read = Sink(), []
+    places, read = reading_places(), []
 
     async def ask(who: TenantContext) -> None:
-        await admit(who, services, _CONFIG, statement, _SCOPE)
+        await admit(who, Sink(), places, _CONFIG, statement, _SCOPE)
         read.append(who.tenant)
 
     flood = [asyncio.create_task(ask(ctx)) for _ in range(24)]

@@ -10,7 +10,8 @@ import pytest
 
 from tenantry.connectors.base import ConnectorServices, Source
 from tenantry.connectors.catalog import Added, ConnectorCatalog, NewConnector
-from tenantry.connectors.mysql_driver import Deadlines, MySQLConnection
+from tenantry.connectors.database_source import Deadlines
+from tenantry.connectors.mysql_driver import MySQLConnection
 from tenantry.connectors.mysql_handshake import Endpoint
 from tenantry.core.events import Json
 from tenantry.core.secret import Secret

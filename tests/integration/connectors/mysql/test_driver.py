@@ -6,8 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
+from tenantry.connectors.database_source import Deadlines
 from tenantry.connectors.mysql_client import MySQLClient
-from tenantry.connectors.mysql_driver import Deadlines, MySQLConnection
+from tenantry.connectors.mysql_driver import MySQLConnection
 from tenantry.core.errors import QueryFailed, QueryTimeout, SourceUnreachable
 from tenantry.core.events import Json
 from tenantry.core.secret import Secret

@@ -6,7 +6,8 @@ from contextlib import aclosing, suppress
 
 import pytest
 
-from tenantry.connectors.mysql_driver import Deadlines, MySQLConnection
+from tenantry.connectors.database_source import Deadlines
+from tenantry.connectors.mysql_driver import MySQLConnection
 from tenantry.core.errors import OwnershipViolated, QueryFailed, QueryTimeout
 from tenantry.core.ids import ConnectorId, new_id
 from tenantry.isolation.context import TenantContext

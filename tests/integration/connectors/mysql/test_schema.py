@@ -2,8 +2,9 @@
 
 import pytest
 
+from tenantry.connectors.database_source import Deadlines
 from tenantry.connectors.database_tables import FoundColumn
-from tenantry.connectors.mysql_driver import Deadlines, MySQLConnection
+from tenantry.connectors.mysql_driver import MySQLConnection
 from tenantry.connectors.mysql_schema import find, quoted, values
 from tenantry.core.secret import Secret
 from tests.integration.connectors.mysql.conftest import Shop

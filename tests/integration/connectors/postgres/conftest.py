@@ -9,8 +9,9 @@ import pytest
 
 from tenantry.connectors.base import ConnectorServices, Source
 from tenantry.connectors.catalog import Added, ConnectorCatalog, NewConnector
+from tenantry.connectors.database_source import Deadlines
 from tenantry.connectors.postgres_dial import Endpoint
-from tenantry.connectors.postgres_driver import Deadlines, PostgresConnection
+from tenantry.connectors.postgres_driver import PostgresConnection
 from tenantry.connectors.postgres_options import PostgresOptions
 from tenantry.core.events import Json
 from tenantry.core.secret import Secret

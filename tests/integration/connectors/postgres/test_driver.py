@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tenantry.connectors.database_source import Deadlines
 from tenantry.connectors.postgres_client import received
-from tenantry.connectors.postgres_driver import Deadlines, PostgresConnection
+from tenantry.connectors.postgres_driver import PostgresConnection
 from tenantry.core.errors import QueryFailed, QueryTimeout, SourceUnreachable
 from tenantry.core.events import Json
 from tests.integration.connectors.postgres.conftest import Shop, fresh
