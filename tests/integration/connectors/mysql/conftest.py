@@ -1,23 +1,18 @@
 """One MariaDB server for these tests, and a shop's database on it."""
 
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from secrets import token_hex
 
 import pytest
 
-from tenantry.connectors.base import ConnectorServices, Source
-from tenantry.connectors.catalog import Added, ConnectorCatalog, NewConnector
 from tenantry.connectors.database_source import Deadlines
 from tenantry.connectors.mysql_driver import MySQLConnection
 from tenantry.connectors.mysql_handshake import Endpoint
 from tenantry.core.events import Json
 from tenantry.core.secret import Secret
-from tenantry.security.egress.guard import EgressGuard
-from tenantry.security.egress.policy import EgressPolicy
-from tests.sources.lent import lent
+from tests.integration.connectors.databases import Desk, desk_for
 from tests.sources.mariadb import HOST, MariaDB, mariadb_server
 from tests.worlds import World
 
@@ -68,46 +63,13 @@ class Shop:
         return await MySQLConnection.open(self.endpoint(), deadlines or Deadlines())
 
 
-class _Names:
-    """Knows the names of this test's servers, and no other."""
-
-    async def addresses(self, host: str) -> Sequence[str]:
-        known = {HOST: ["127.0.0.1"], "inner.acme.test": ["10.0.0.7"]}
-        if host not in known:
-            raise OSError("unknown")
-        return known[host]
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """Where acme adds and opens connectors."""
-
-    world: World
-    services: ConnectorServices
-    catalog: ConnectorCatalog
-
-    async def add(self, shop: Shop, password: str = "", /, **changed: Json) -> Added:
-        """Add a connector."""
-        secrets = {"password": Secret(password or shop.password)}
-        new = NewConnector(f"shop-{token_hex(4)}", "mysql", shop.options(**changed), secrets)
-        return await self.catalog.create(self.world.acme, new)
-
-    async def source(self, shop: Shop, **changed: Json) -> Source:
-        """A connector, added and opened."""
-        return self.catalog.source(self.world.acme, (await self.add(shop, **changed)).config)
-
-
 @pytest.fixture
 async def desk(world: World) -> AsyncIterator[Desk]:
-    """A catalogue that knows the kind, whose egress may reach the loopback address."""
-    egress = EgressGuard(world.audit, EgressPolicy.parse("127.0.0.0/8"), _Names())
-    services = replace(lent(world), egress=egress)
-    catalog = ConnectorCatalog(services)
-    entry = EntryPoint("mysql", "tenantry.connectors.mysql:MySQLConnector", "tenantry.connectors")
-    catalog._kinds = {"mysql": entry}
-    yield Desk(world, services, catalog)
-    await catalog.close()
-    await services.pools.close()
+    """Where acme adds connectors of this kind."""
+    kind = EntryPoint("mysql", "tenantry.connectors.mysql:MySQLConnector", "tenantry.connectors")
+    known = {HOST: "127.0.0.1", "inner.acme.test": "10.0.0.7"}
+    async with desk_for(world, kind, known) as desk:
+        yield desk
 
 
 @pytest.fixture(scope="session")

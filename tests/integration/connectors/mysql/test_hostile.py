@@ -12,7 +12,8 @@ import pytest
 
 from tenantry.connectors.base import QueryLimits, Source
 from tenantry.core.errors import QueryRefused
-from tests.integration.connectors.mysql.conftest import Desk, Shop
+from tests.integration.connectors.databases import Desk
+from tests.integration.connectors.mysql.conftest import Shop
 from tests.sources.mariadb import MariaDB, needs_mariadb
 
 pytestmark = needs_mariadb

@@ -7,7 +7,8 @@ import pytest
 
 from tenantry.connectors.base import QueryLimits
 from tenantry.core.events import Json
-from tests.integration.connectors.mysql.conftest import Desk, Shop
+from tests.integration.connectors.databases import Desk
+from tests.integration.connectors.mysql.conftest import Shop
 from tests.sources.mariadb import needs_mariadb
 
 pytestmark = needs_mariadb

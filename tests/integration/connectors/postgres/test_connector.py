@@ -8,7 +8,6 @@ from tenantry.connectors.base import QueryLimits
 from tenantry.core.errors import (
     EgressRefused,
     InvalidRequest,
-    NotFound,
     QueryFailed,
     QueryRefused,
     QueryTimeout,
@@ -16,7 +15,8 @@ from tenantry.core.errors import (
 )
 from tenantry.core.events import Json
 from tenantry.core.secret import Secret
-from tests.integration.connectors.postgres.conftest import Desk, Shop, fresh
+from tests.integration.connectors.databases import DatabaseBehaviour, Desk
+from tests.integration.connectors.postgres.conftest import Shop, fresh
 
 _LIMITS = QueryLimits()
 _TYPES = """
@@ -253,21 +253,8 @@ async def test_what_is_unwise_is_warned_of(desk: Desk, shop: Shop) -> None:
         assert says in warning
 
 
-@pytest.mark.req("POOL-1")
-async def test_every_level_of_pool_serves_it(desk: Desk, shop: Shop) -> None:
-    for level in ("hybrid", "dedicated", "shared", "per_request"):
-        source = await desk.source(shop, level=level)
-        for _ in range(2):
-            assert (await source.query("SELECT COUNT(*) AS n FROM orders", _LIMITS)).rows == ((2,),)
-
-
-@pytest.mark.req("POOL-4")
-async def test_a_neighbour_cannot_use_the_connectors_password(desk: Desk, shop: Shop) -> None:
-    config = (await desk.add(shop)).config
-    stolen = desk.catalog.source(desk.world.globex, config)
-    with pytest.raises(NotFound) as caught:
-        await stolen.query("SELECT * FROM orders", _LIMITS)
-    assert "120.50" not in str(caught.value)
+class TestPostgreSQL(DatabaseBehaviour):
+    """What holds for every kind of database."""
 
 
 async def test_a_new_password_retires_the_connections_of_the_old_one(
