@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from starlette.types import Receive, Send
@@ -11,12 +11,12 @@ from starlette.types import Receive, Send
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
     """Run `work`; cancel it when the client disconnects, and return once it has cleaned up."""
-    task = asyncio.current_task()
+    task = cast("asyncio.Task[None]", asyncio.current_task())  # a coroutine runs in one
     is_over = has_left = False
 
     def seen(watch: "asyncio.Task[None]") -> None:
         nonlocal has_left
-        if task is not None and not (is_over or watch.cancelled()):
+        if not (is_over or watch.cancelled()):
             has_left = True
             task.cancel()
 
@@ -25,7 +25,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> 
     try:
         await work
     except asyncio.CancelledError:
-        if task is None or not has_left:
+        if not has_left:
             raise
         task.uncancel()
     finally:

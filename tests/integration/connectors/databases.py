@@ -88,7 +88,6 @@ async def desk_for(world: World, kind: EntryPoint, known: Mapping[str, str]) -> 
 class DatabaseBehaviour:
     """What holds for every kind of database; a kind's tests inherit it."""
 
-    @pytest.mark.req("POOL-1")
     async def test_every_level_of_pool_serves_it(self, desk: Desk, shop: AnyShop) -> None:
         for level in ("hybrid", "dedicated", "shared", "per_request"):
             source = await desk.source(shop, level=level)
@@ -96,7 +95,6 @@ class DatabaseBehaviour:
                 rows = (await source.query("SELECT COUNT(*) AS n FROM orders", _LIMITS)).rows
                 assert rows == ((2,),)
 
-    @pytest.mark.req("POOL-4")
     async def test_a_neighbour_cannot_use_the_connectors_password(
         self, desk: Desk, shop: AnyShop
     ) -> None:

@@ -295,6 +295,7 @@ async def test_what_is_unwise_is_warned_of(desk: Desk, shop: Shop) -> None:
         assert says in warning
 
 
+@pytest.mark.req("POOL-1", "POOL-4")
 class TestMySQL(DatabaseBehaviour):
     """What holds for every kind of database."""
 
