@@ -57,6 +57,7 @@ from tenantry.metering.sweeper import Sweeper
 from tenantry.pools.base import PoolCaps
 from tenantry.pools.pools import Pools
 from tenantry.providers.base import Embedder
+from tenantry.providers.directory import ModelDirectory
 from tenantry.providers.embedded_e5 import EmbeddedE5
 from tenantry.providers.registry import KEYLESS, ProviderRegistry
 from tenantry.security.audit import AuditLog
@@ -109,7 +110,7 @@ class Platform:
     reports: UsageReports
     reconciler: Reconciler
     storage: StorageMeter
-    providers: ProviderRegistry
+    providers: ModelDirectory
     embedder: Embedder
     documents: Documents
     ingestor: Ingestor
@@ -230,8 +231,9 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     secrets, operator, standing = base.store.secrets, base.doors.operator, base.standing
     pepper = bytes.fromhex(secrets.key_pepper)
     tokens = TokenIssuer(bytes.fromhex(secrets.token_key), clock)
-    providers = ProviderRegistry.from_file(settings.providers_file, EmbeddedE5(clock))
-    stack.push_async_callback(providers.close)
+    registry = ProviderRegistry.from_file(settings.providers_file, EmbeddedE5(clock))
+    stack.push_async_callback(registry.close)
+    providers = ModelDirectory(registry)
     keys = key_encryption(settings.vault_keys, settings.data_dir, clock=clock)
     stack.push_async_callback(keys.close)
     services = _lent(stack, base, keys)
@@ -239,7 +241,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     stack.push_async_callback(connectors.close)
     files = FileStore(services, settings.max_upload_bytes)
     stack.push_async_callback(files.close)
-    embedder = providers.embedder
+    embedder = registry.embedder
     patterns = Patterns(db, embedder, ledger, audit)
     retriever = Retriever(db, embedder, ledger)
     results = ResultFiles(db)
@@ -311,7 +313,7 @@ def _egress_policy(base: Foundation) -> EgressPolicy:
     return EgressPolicy.parse(settings.egress_allow, own)
 
 
-def _agent(base: Foundation, providers: ProviderRegistry, toolbox: Toolbox) -> AgentLoop:
+def _agent(base: Foundation, providers: ModelDirectory, toolbox: Toolbox) -> AgentLoop:
     boundary = ModelBoundary(base.audit, base.ledger, base.clock)
     limits = AgentLimits(max_steps=base.settings.max_steps)
     return AgentLoop(

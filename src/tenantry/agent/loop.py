@@ -39,7 +39,8 @@ class AgentLoop:
         """
         parts = self._parts
         async with open_session(ctx, parts.db, parts.ledger, request.opening) as session:
-            turn = Turn(parts, session, request)
+            route = await parts.routes(ctx, session.configuration.model)
+            turn = Turn(parts, session, request, route)
             async with aclosing(turn.events()) as events:
                 async for event in events:
                     yield event

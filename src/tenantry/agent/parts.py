@@ -1,6 +1,6 @@
 """What the loop works with, and what it is asked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -71,7 +71,7 @@ class AgentParts:
         db: the platform's database.
         ledger: where calls are settled.
         boundary: the way to models.
-        routes: gives the model of a name; raises `NotFound`.
+        routes: gives the model of a name for a tenant; raises `NotFound`.
         tools: binds tools of these names to a context, for one session.
         clock: for the deadline.
         limits: ceilings of every turn.
@@ -80,7 +80,7 @@ class AgentParts:
     db: Database
     ledger: Ledger
     boundary: ModelBoundary
-    routes: Callable[[str], ModelRoute]
+    routes: Callable[[TenantContext, str], Awaitable[ModelRoute]]
     tools: Callable[[TenantContext, Sequence[str]], Tools]
     clock: Clock
     limits: AgentLimits = field(default_factory=AgentLimits)

@@ -24,7 +24,7 @@ from tenantry.agent.messages import (
 from tenantry.agent.parts import AgentParts, Executed, TurnRequest
 from tenantry.agent.step import Step, as_shown
 from tenantry.core.errors import ProviderTimeout
-from tenantry.providers.base import FinishReason, ToolCall
+from tenantry.providers.base import FinishReason, ModelRoute, ToolCall
 from tenantry.sessions.conversations import ToolRecord
 from tenantry.sessions.session import Session
 from tenantry.tools.base import Attachment, Citation
@@ -46,7 +46,9 @@ class Outcome:
 class Turn:
     """One turn between opening and closing of its session."""
 
-    def __init__(self, parts: AgentParts, session: Session, request: TurnRequest) -> None:
+    def __init__(
+        self, parts: AgentParts, session: Session, request: TurnRequest, route: ModelRoute
+    ) -> None:
         version = session.configuration
         self._behaviour = version.behaviour
         self._parts = parts
@@ -54,7 +56,7 @@ class Turn:
         self._ctx = session.ctx
         self._request = request
         self._version = version
-        self._route = parts.routes(version.model)
+        self._route = route
         self._tools = parts.tools(session.ctx, version.tools)
         self._marker = new_marker()
         self._sources: dict[str, Citation] = {}

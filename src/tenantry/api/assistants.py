@@ -46,7 +46,7 @@ async def create_assistant(
 ) -> dict[str, Any]:
     """Create an assistant with its first version."""
     platform = platform_of(request)
-    draft = _draft(platform, body)
+    draft = await _draft(platform, ctx, body)
     return assistant_json(await platform.assistants.create(ctx, body.name, draft))
 
 
@@ -96,7 +96,7 @@ async def add_version(
 ) -> dict[str, Any]:
     """Add a version and make it the current one."""
     platform = platform_of(request)
-    known, draft = known_id(assistant_id), _draft(platform, body)
+    known, draft = known_id(assistant_id), await _draft(platform, ctx, body)
     return assistant_json(await platform.assistants.add_version(ctx, known, draft))
 
 
@@ -112,6 +112,9 @@ async def roll_back(
     return assistant_json(await platform_of(request).assistants.roll_back(ctx, known, body.version))
 
 
-def _draft(platform: Platform, body: AssistantBody | AssistantVersionBody) -> Draft:
-    platform.providers.resolve(body.model)  # a model that is not there is refused at once
+async def _draft(
+    platform: Platform, ctx: TenantContext, body: AssistantBody | AssistantVersionBody
+) -> Draft:
+    # A model that is not there is refused at once.
+    await platform.providers.resolve(ctx, body.model)
     return Draft(body.instructions, body.model, body.tools, body.settings)

@@ -41,7 +41,7 @@ async def chat_completions(platform: Platform, request: Request, send: Send) -> 
 
 
 async def _raw(platform: Platform, ctx: TenantContext, body: Mapping[str, Any], send: Send) -> None:
-    route = platform.providers.resolve_raw(body["model"])
+    route = await platform.providers.resolve_raw(ctx, body["model"])
     prepared = chat_request(body, route.upstream_model, route.max_output_tokens, route.limit_field)
     answer = await platform.gateway.call(ctx, route, prepared)
     await send_chunks(send, answer.media_type, answer.chunks)

@@ -37,7 +37,7 @@ async def embeddings(platform: Platform, request: Request, send: Send) -> None:
 
 
 async def _raw(platform: Platform, ctx: TenantContext, body: Mapping[str, Any], send: Send) -> None:
-    route = platform.providers.resolve_raw(body["model"])
+    route = await platform.providers.resolve_raw(ctx, body["model"])
     prepared = embeddings_request(body, route.upstream_model)
     answer = await platform.gateway.call(ctx, route, prepared, "embedding")
     await send_chunks(send, answer.media_type, answer.chunks)

@@ -40,7 +40,8 @@ async def _models(platform: Platform, ctx: TenantContext) -> list[dict[str, Any]
         _model(assistant.name, "assistant", int(assistant.created_at.timestamp()))
         for assistant in assistants
     ]
-    found += [_model(name, "provider", 0) for name in platform.providers.raw_names()]
+    raw_names = await platform.providers.raw_names(ctx)
+    found += [_model(name, "provider", 0) for name in raw_names]
     found.append(_model(EMBEDDED_MODEL, "embedder", 0))
     return found
 

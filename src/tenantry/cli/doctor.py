@@ -66,7 +66,7 @@ async def _audit(platform: Platform) -> tuple[bool, str]:
 
 
 async def _models(platform: Platform) -> tuple[bool, str]:
-    names = [route.name for route in platform.providers.routes()]
+    names = [route.name for route in platform.providers.platform.routes()]
     return bool(names), f"models: {', '.join(names)}"
 
 

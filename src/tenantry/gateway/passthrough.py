@@ -18,7 +18,7 @@ from tenantry.isolation.context import TenantContext
 from tenantry.metering.ledger import CallIntent, Ledger, OpenCall
 from tenantry.metering.usage import Operation, TokenUsage
 from tenantry.providers.calls import Call, RequestRejected, open_call
-from tenantry.providers.registry import RawRoute
+from tenantry.providers.routes import RawRoute
 from tenantry.providers.upstream import UpstreamResponse
 from tenantry.providers.usage import StreamMeter, usage_in_body
 from tenantry.sessions.settling import to_its_end

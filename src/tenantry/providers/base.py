@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenantry.core.events import Json
+from tenantry.core.ids import TenantId
 from tenantry.metering.usage import TokenUsage
 
 MessageRole = Literal["system", "user", "assistant", "tool"]
@@ -140,6 +141,27 @@ class Embedder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamAccount:
+    """Whose key a call goes out with. Equal for equal keys only, so it can key a breaker or a pool.
+
+    Attributes:
+        name: the account's name, of the providers file or of the tenant.
+        owner: the tenant whose own account it is; None for the platform's.
+        version: of the credential, rising by one a rotation; 0 for the platform's, whose keys
+            change with a restart.
+    """
+
+    name: str
+    owner: TenantId | None = None
+    version: int = 0
+
+    @property
+    def payer(self) -> Literal["platform", "tenant"]:
+        """Who is billed by the provider."""
+        return "platform" if self.owner is None else "tenant"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRoute:
     """Where a model's name leads.
 
@@ -148,11 +170,16 @@ class ModelRoute:
         provider: price book key of the provider.
         upstream: the provider's own name of the model.
         model: the implementation to call.
+        account: whose key it is called with.
         max_output_tokens: the most the model can produce in one call.
+        fallbacks: where the call goes, in order, when this route cannot answer just now and has
+            sent nothing; each is a call of its own.
     """
 
     name: str
     provider: str
     upstream: str
     model: ChatModel = field(repr=False)
+    account: UpstreamAccount
     max_output_tokens: int = 4096
+    fallbacks: tuple["ModelRoute", ...] = ()

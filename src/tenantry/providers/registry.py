@@ -2,21 +2,14 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tenantry.core.errors import NotFound, StartupRefused
 from tenantry.providers.accounts import Account, open_account
-from tenantry.providers.base import Embedder, ModelRoute
-from tenantry.providers.calls import Retry
+from tenantry.providers.base import Embedder, ModelRoute, UpstreamAccount
 from tenantry.providers.keyless import KeylessAnswerer, Thresholds
 from tenantry.providers.matching import Likeness
-from tenantry.providers.openai_compatible import CHAT_PATH, MaxTokensField
-from tenantry.providers.openai_embeddings import (
-    EMBEDDINGS_PATH,
-    EmbeddingModel,
-    OpenAICompatibleEmbedder,
-)
+from tenantry.providers.openai_embeddings import EmbeddingModel, OpenAICompatibleEmbedder
 from tenantry.providers.providers_file import (
     EmbedderEntry,
     ProvidersFile,
@@ -24,37 +17,10 @@ from tenantry.providers.providers_file import (
     read_key,
     read_providers_file,
 )
-from tenantry.providers.upstream import Upstream
+from tenantry.providers.routes import RawRoute, chat_routes, raw_routes
 
 KEYLESS = "keyless"
 _KEYLESS_MOST_TOKENS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class RawRoute:
-    """Where a raw model's calls go: bytes in, bytes out, in OpenAI's form.
-
-    Attributes:
-        name: what clients write, `account/model`.
-        provider: price book key of the provider.
-        upstream_model: the provider's own name of the model.
-        upstream: the account's door.
-        max_output_tokens: the most the model may produce in one call.
-        limit_field: what this provider calls the output bound.
-        chat_path: of chat completions, below the account's base URL.
-        embeddings_path: of embeddings.
-        retry: how often a call that the provider failed is tried.
-    """
-
-    name: str
-    provider: str
-    upstream_model: str
-    upstream: Upstream = field(repr=False)
-    max_output_tokens: int
-    limit_field: MaxTokensField = "max_completion_tokens"
-    chat_path: str = CHAT_PATH
-    embeddings_path: str = EMBEDDINGS_PATH
-    retry: Retry = field(default_factory=Retry)
 
 
 class ProviderRegistry:
@@ -93,13 +59,15 @@ class ProviderRegistry:
         self._accounts = dict(accounts)
         self._embedder = embedder
         answerer = KeylessAnswerer(embedder, thresholds)
+        own = UpstreamAccount(KEYLESS)
         self._routes = {
-            KEYLESS: ModelRoute(KEYLESS, KEYLESS, KEYLESS, answerer, _KEYLESS_MOST_TOKENS)
+            KEYLESS: ModelRoute(KEYLESS, KEYLESS, KEYLESS, answerer, own, _KEYLESS_MOST_TOKENS)
         }
         self._raw: dict[str, RawRoute] = {}
         for account in accounts.values():
-            self._routes |= {route.name: route for route in _routes(account)}
-            self._raw |= {route.name: route for route in _raw_routes(account)}
+            identity = UpstreamAccount(account.entry.name)
+            self._routes |= {route.name: route for route in chat_routes(account, identity)}
+            self._raw |= {route.name: route for route in raw_routes(account, identity)}
 
     @classmethod
     def from_file(
@@ -162,37 +130,6 @@ class ProviderRegistry:
         """Drop every connection, and let go of local models."""
         for account in self._accounts.values():
             await account.close()
-
-
-def _routes(account: Account) -> list[ModelRoute]:
-    entry = account.entry
-    return [
-        ModelRoute(
-            f"{entry.name}/{model.name}",
-            entry.price_key,
-            model.upstream_name,
-            account.models[model.name],
-            model.max_output_tokens,
-        )
-        for model in entry.models
-        if model.kind == "chat"
-    ]
-
-
-def _raw_routes(account: Account) -> list[RawRoute]:
-    entry = account.entry
-    return [
-        RawRoute(
-            f"{entry.name}/{model.name}",
-            entry.price_key,
-            model.upstream_name,
-            account.raw[model.name],
-            model.max_output_tokens,
-            entry.max_tokens_field,
-            retry=account.retry,
-        )
-        for model in entry.models
-    ]
 
 
 def _embedder(entry: EmbedderEntry, accounts: Mapping[str, Account]) -> Embedder:

@@ -29,6 +29,7 @@ from tenantry.providers.base import (
     TextDelta,
     ToolCall,
     ToolSpec,
+    UpstreamAccount,
 )
 from tenantry.sessions.assistants import Assistants, AssistantVersion, Draft
 from tenantry.sessions.conversations import Conversations
@@ -116,7 +117,8 @@ class Stage:
         return ModelBoundary(self.world.audit, self.ledger, clock or self.world.clock)
 
     def route(self, model: ChatModel, most: int = 1000) -> ModelRoute:
-        return ModelRoute(MODEL, "scripted", "scripted-1", model, most)
+        account = UpstreamAccount("scripted")
+        return ModelRoute(MODEL, "scripted", "scripted-1", model, account, most)
 
     def loop(
         self,
@@ -124,7 +126,7 @@ class Stage:
         tools: Callable[[TenantContext, Sequence[str]], Tools] | None = None,
         limits: AgentLimits | None = None,
     ) -> AgentLoop:
-        def resolve(name: str) -> ModelRoute:
+        async def resolve(_ctx: TenantContext, name: str) -> ModelRoute:
             if name != MODEL:
                 raise NotFound("There is no such model.")
             return self.route(model)

@@ -8,6 +8,7 @@ import pytest
 
 from tenantry.core.clock import SystemClock
 from tenantry.core.errors import NotFound, StartupRefused
+from tenantry.providers.base import UpstreamAccount
 from tenantry.providers.embedded_e5 import EmbeddedE5
 from tenantry.providers.keyless import KeylessAnswerer
 from tenantry.providers.openai_embeddings import OpenAICompatibleEmbedder
@@ -53,6 +54,8 @@ def test_models_are_named_after_their_account(tmp_path: Path) -> None:
     assert (raw.provider, raw.upstream_model, raw.max_output_tokens) == ("openai", "gpt-x", 77)
     assert (raw.chat_path, raw.embeddings_path) == ("/chat/completions", "/embeddings")
     assert raw.limit_field == "max_completion_tokens"
+    assert route.account == raw.account == UpstreamAccount("openai")
+    assert (raw.account.payer, route.fallbacks, raw.fallbacks) == ("platform", (), ())
     assert repr(raw.upstream) == "HttpUpstream('https://api.example.com/v1')"
 
 
