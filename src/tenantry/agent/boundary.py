@@ -142,7 +142,14 @@ class ModelBoundary:
         route, allowed = call.route, most_tokens(request)
         lifetime_s = max(60.0, ctx.deadline - self._clock.monotonic() + 60.0)
         intent = CallIntent(
-            "chat", route.provider, route.upstream, allowed, call.assistant_id, lifetime_s
+            "chat",
+            route.provider,
+            route.upstream,
+            allowed,
+            call.assistant_id,
+            lifetime_s,
+            route.account.name,
+            route.account.payer,
         )
         record = self._record(ctx, "model.called", "allowed", route.name, _manifest(call, request))
         opened, recorded = await asyncio.gather(
@@ -228,6 +235,8 @@ def _manifest(call: ModelCall, request: ChatRequest) -> _Detail:
     }
     return {
         "provider": call.route.provider,
+        "account": call.route.account.name,
+        "payer": call.route.account.payer,
         "model": request.model,
         "assistant_id": str(call.assistant_id) if call.assistant_id else None,
         "assistant_version": call.assistant_version,

@@ -40,9 +40,10 @@ async def usage(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> dict[str, Any]:
-    """Totals of the period, and lines by day, model, tool, connector, assistant or member.
+    """Totals of the period, and lines by day, model, account, tool, connector, assistant or member.
 
-    Costs are in pico-dollars (1e-12 USD); `unconfirmed_picousd` rests on our own count.
+    Costs are in pico-dollars (1e-12 USD); `unconfirmed_picousd` rests on our own count. What went
+    out with an account of the tenant's own (`payer`: tenant) costs nothing here.
     """
     reports, period = platform_of(request).reports, period_of(request, since, until)
     totals = await reports.totals(ctx, period)
@@ -142,7 +143,12 @@ async def _body(request: Request) -> str:
 
 
 def _line_json(line: Line) -> dict[str, Any]:
-    return {"key": line.key, "operation": line.operation, **asdict(line.sums)}
+    return {
+        "key": line.key,
+        "operation": line.operation,
+        "payer": line.payer,
+        **asdict(line.sums),
+    }
 
 
 def _outcome_json(outcome: Outcome) -> dict[str, Any]:

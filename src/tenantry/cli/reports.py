@@ -10,14 +10,16 @@ from tenantry.cli.client import Client
 from tenantry.cli.output import json_option, print_json, show, show_rows, usd
 
 _OPERATOR = "TENANTRY_OPERATOR_KEY"
-_COLUMNS = ("key", "operation", "calls", "input_tokens", "output_tokens", "cost", "unconfirmed")
+_COLUMNS = (
+    "key", "operation", "payer", "calls", "input_tokens", "output_tokens", "cost", "unconfirmed",
+)  # fmt: skip
 
 
 @click.group(invoke_without_command=True)
 @click.option(
     "--by",
     default="model",
-    type=click.Choice(["day", "model", "tool", "connector", "assistant", "member"]),
+    type=click.Choice(["day", "model", "account", "tool", "connector", "assistant", "member"]),
 )
 @click.option("--since", help="Moment with a time zone, such as 2026-11-01T00:00:00Z.")
 @click.option("--until", help="Likewise; not included.")
@@ -35,10 +37,12 @@ def usage(
         return
     totals = report["totals"]
     show_rows([_line(line) for line in report["lines"]], False, _COLUMNS)
+    own = totals["tenant_paid_calls"]
     click.echo(
         f"total {usd(totals['cost_picousd'])} for {totals['calls']} calls, of which "
         f"{usd(totals['unconfirmed_picousd'])} by our own count; "
         f"reserved now {usd(report['reserved']['cost_picousd'])}"
+        + (f"; {own} calls were paid by the tenant itself" if own else "")
     )
 
 

@@ -73,7 +73,14 @@ class Gateway:
             ProviderError: it could not be reached, or refused; the call is settled then.
             StoreUnavailable: the intent or the manifest cannot be written; nothing was sent.
         """
-        intent = CallIntent(operation, route.provider, route.upstream_model, request.bound)
+        intent = CallIntent(
+            operation,
+            route.provider,
+            route.upstream_model,
+            request.bound,
+            account=route.account.name,
+            payer=route.account.payer,
+        )
         opened = await self._announce(ctx, route, request, intent)
         # Until the provider says something, nothing was used.
         call = _Call(opened, TokenUsage())
@@ -194,6 +201,8 @@ class Gateway:
         ]
         detail: Mapping[str, Json] = {
             "model": route.name,
+            "account": route.account.name,
+            "payer": route.account.payer,
             "segments": segments,
             "prompt_sha256": hashlib.sha256(request.body).hexdigest(),
         }

@@ -14,7 +14,7 @@ from tenantry.core.ids import CallId
 from tenantry.db.queries import load
 from tenantry.isolation.transaction import Transaction
 from tenantry.metering.prices import PriceBook, Rates
-from tenantry.metering.usage import Operation, TokenUsage
+from tenantry.metering.usage import Operation, Payer, TokenUsage
 
 Kind = Literal["intent", "progress", "settled", "swept", "reconciled", "recorded"]
 
@@ -37,6 +37,8 @@ class Entry:
         instance: of an intent: the advisory lock of the process that opened it.
         upstream_id: the provider's own id of the call.
         connector_id: of a tool: the connector it reached.
+        account: name of the account at the provider, empty where there is none.
+        payer: whose account that is.
     """
 
     call_id: CallId
@@ -64,6 +66,8 @@ class Entry:
     instance: int = 0
     upstream_id: str = ""
     connector_id: UUID | None = None
+    account: str = ""
+    payer: Payer = "platform"
 
     @property
     def usage(self) -> TokenUsage:
@@ -75,7 +79,7 @@ class Entry:
 
     def counting(self, usage: TokenUsage, prices: PriceBook) -> "Entry":
         """This row with the tokens of `usage` and their cost by the row's price version."""
-        rates = prices.rates(self.price_version, self.provider, self.model)
+        rates = prices.rates(self.price_version, self.provider, self.model, self.payer)
         return replace(self, **figures(usage, rates))
 
 
@@ -133,6 +137,8 @@ async def closed(tx: Transaction, call_id: CallId) -> Closed | None:
         assistant_id=row["assistant_id"],
         priced=row["priced"],
         upstream_id=row["upstream_id"],
+        account=row["account"],
+        payer=row["payer"],
     )
     return Closed(replace(entry, **sums), confirmed=row["unconfirmed"] == 0)
 

@@ -24,7 +24,7 @@ from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database, Transaction
 from tenantry.metering.entries import Entry, Kind, append, closed, confirm, figures
 from tenantry.metering.prices import PriceBook, Rates
-from tenantry.metering.usage import Operation, TokenUsage, ToolUsage
+from tenantry.metering.usage import Operation, Payer, TokenUsage, ToolUsage
 from tenantry.metering.writer import LedgerWriter
 
 EMBEDDED_PROVIDER = "embedded"
@@ -46,6 +46,8 @@ class CallIntent:
         bound: an upper bound: no own count of this call is ever above it.
         assistant_id: the assistant it is made for.
         lifetime_s: seconds after which it counts as abandoned, whoever made it.
+        account: name of the account whose key it goes out with.
+        payer: whose account that is; a tenant's own costs nothing here.
     """
 
     operation: Operation
@@ -54,6 +56,8 @@ class CallIntent:
     bound: TokenUsage
     assistant_id: UUID | None = None
     lifetime_s: float = 600
+    account: str = ""
+    payer: Payer = "platform"
 
 
 @dataclass(slots=True)
@@ -206,7 +210,7 @@ class Ledger:
             provider, model = EMBEDDED_PROVIDER, embedder
         entry, _ = self._recorded(tx.ctx, operation, provider, model)
         usage = TokenUsage(input_tokens=tokens).plausible()
-        entry = entry.counting(usage, self._prices)
+        entry = replace(entry, account=provider if slash else "").counting(usage, self._prices)
         await append(tx, entry)
         return entry.cost_picousd
 
@@ -236,7 +240,7 @@ class Ledger:
         self, ctx: TenantContext, call: OpenCall, kind: Kind, usage: TokenUsage, upstream: str = ""
     ) -> Entry:
         intent = call.intent
-        rates = self._prices.rates(call.price_version, intent.provider, intent.model)
+        rates = self._prices.rates(call.price_version, intent.provider, intent.model, intent.payer)
         is_intent, is_end = kind == "intent", kind == "settled"
         elapsed_ms = 0 if is_intent else int((self._clock.monotonic() - call.started) * 1000)
         return Entry(
@@ -256,6 +260,8 @@ class Ledger:
             lifetime_s=intent.lifetime_s if is_intent else None,
             instance=self._instance if is_intent else 0,
             upstream_id=storable(upstream[:_UPSTREAM_ID_LENGTH]) if upstream else "",
+            account=intent.account,
+            payer=intent.payer,
             **figures(usage, rates),
         )
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from tenantry.db.queries import load
 from tenantry.isolation.statements import Statements
-from tenantry.metering.usage import TokenUsage, ToolUsage
+from tenantry.metering.usage import Payer, TokenUsage, ToolUsage
 
 Unit = Literal["input_token", "cached_token", "output_token", "millisecond", "row", "byte", "call"]
 
@@ -50,6 +50,9 @@ class Rates:
     def of_storage(self, size_bytes: int, rows: int) -> int:
         """Cost in pico-USD of keeping that much for a day."""
         return size_bytes * self.by_unit.get("byte", 0) + rows * self.by_unit.get("row", 0)
+
+
+_NOTHING = Rates(MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,15 @@ class PriceBook:
         in_force = (v.number for v in self._versions.values() if v.effective_at <= moment)
         return max(in_force, default=0)
 
-    def rates(self, version: int, provider: str, model: str) -> Rates | None:
-        """The model's own prices, else the provider's `*`, else None: it is unpriced."""
+    def rates(
+        self, version: int, provider: str, model: str, payer: Payer = "platform"
+    ) -> Rates | None:
+        """The model's own prices, else the provider's `*`, else None: it is unpriced.
+
+        What the tenant itself pays its provider costs nothing here, whatever the book says.
+        """
+        if payer == "tenant":
+            return _NOTHING
         book = self._versions.get(version)
         if book is None:
             return None

@@ -8,14 +8,14 @@ INSERT INTO tenantry.usage_events (
     tenant_id, call_id, kind, part, operation, actor, request_id, assistant_id, provider, model,
     input_tokens, cached_tokens, output_tokens, reasoning_tokens, duration_ms, row_count,
     size_bytes, calls, cost_picousd, price_version, priced, confirmed, expires_at, instance,
-    upstream_id, connector_id)
+    upstream_id, connector_id, account, payer)
 VALUES (
     %(tenant)s, %(call_id)s, %(kind)s, %(part)s, %(operation)s, %(actor)s, %(request_id)s,
     %(assistant_id)s, %(provider)s, %(model)s, %(input_tokens)s, %(cached_tokens)s,
     %(output_tokens)s, %(reasoning_tokens)s, %(duration_ms)s, %(row_count)s, %(size_bytes)s,
     %(calls)s, %(cost_picousd)s, %(price_version)s, %(priced)s, %(confirmed)s,
     clock_timestamp() + make_interval(secs => %(lifetime_s)s::double precision), %(instance)s,
-    %(upstream_id)s, %(connector_id)s)
+    %(upstream_id)s, %(connector_id)s, %(account)s, %(payer)s)
 ON CONFLICT DO NOTHING
 
 -- name: append_usage
@@ -25,7 +25,7 @@ SELECT outcome FROM tenantry.append_usage(%(key)s, %(rows)s::json) ORDER BY plac
 -- name: closed_call
 -- Rows: at most one, the sums of a closed call; `unconfirmed` is 1 while no provider confirmed it.
 SELECT c.operation, c.actor, c.request_id, c.assistant_id, c.provider, c.model, c.price_version,
-       c.priced, c.upstream_id, s.*
+       c.priced, c.upstream_id, c.account, c.payer, s.*
   FROM tenantry.usage_events AS c
  CROSS JOIN LATERAL (
      SELECT sum(r.input_tokens) AS input_tokens, sum(r.cached_tokens) AS cached_tokens,
@@ -82,7 +82,7 @@ SELECT swept_tenant, swept_call, swept_request FROM tenantry.sweep_usage(%(most)
 SELECT what, size_bytes, row_count FROM tenantry.stored_sizes()
 
 -- name: usage_by
--- Rows: key, operation and sums, in no order. Billed rows only: intents and progress announce.
+-- Rows: key, operation, payer and sums, in no order. Billed rows only: intents and progress announce.
 -- By tenant it serves the operator's role, which sees usage and no content.
 SELECT CASE %(dimension)s::text
             WHEN 'day' THEN to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
@@ -91,9 +91,10 @@ SELECT CASE %(dimension)s::text
             WHEN 'connector' THEN e.connector_id::text
             WHEN 'assistant' THEN coalesce(e.assistant_id::text, '')
             WHEN 'member' THEN e.actor
+            WHEN 'account' THEN e.account
             WHEN 'tenant' THEN e.tenant_id::text
        END AS key,
-       e.operation,
+       e.operation, e.payer,
        sum(e.calls) AS calls, sum(e.input_tokens) AS input_tokens,
        sum(e.cached_tokens) AS cached_tokens, sum(e.output_tokens) AS output_tokens,
        sum(e.reasoning_tokens) AS reasoning_tokens, sum(e.duration_ms) AS duration_ms,
@@ -101,7 +102,8 @@ SELECT CASE %(dimension)s::text
        sum(e.cost_picousd) AS cost_picousd,
        coalesce(sum(e.calls) FILTER (WHERE NOT e.confirmed), 0) AS unconfirmed_calls,
        coalesce(sum(e.cost_picousd) FILTER (WHERE NOT e.confirmed), 0) AS unconfirmed_picousd,
-       coalesce(sum(e.calls) FILTER (WHERE NOT e.priced), 0) AS unpriced_calls
+       coalesce(sum(e.calls) FILTER (WHERE NOT e.priced), 0) AS unpriced_calls,
+       coalesce(sum(e.calls) FILTER (WHERE e.payer = 'tenant'), 0) AS tenant_paid_calls
   FROM tenantry.usage_events AS e
  WHERE e.at >= %(since)s AND e.at < %(until)s
    AND e.kind IN ('settled', 'swept', 'recorded', 'reconciled')
@@ -109,8 +111,9 @@ SELECT CASE %(dimension)s::text
             WHEN 'model' THEN e.operation IN ('chat', 'embedding', 'vector_search')
             WHEN 'tool' THEN e.operation = 'tool'
             WHEN 'connector' THEN e.connector_id IS NOT NULL
+            WHEN 'account' THEN e.account <> ''
             ELSE true END
- GROUP BY 1, 2
+ GROUP BY 1, 2, 3
 
 -- name: usage_reserved
 -- Rows: exactly one: calls under way and the most they may cost. The hour is the sweeper's margin;
@@ -127,7 +130,7 @@ SELECT count(*) AS calls, coalesce(sum(i.cost_picousd), 0) AS cost_picousd
 SELECT e.call_id, e.kind, e.part, e.at, e.operation, e.actor, e.request_id, e.assistant_id,
        e.provider, e.model, e.input_tokens, e.cached_tokens, e.output_tokens, e.reasoning_tokens,
        e.duration_ms, e.row_count, e.size_bytes, e.calls, e.cost_picousd, e.price_version,
-       e.priced, e.confirmed, e.upstream_id, e.connector_id
+       e.priced, e.confirmed, e.upstream_id, e.connector_id, e.account, e.payer
   FROM tenantry.usage_events AS e
  WHERE e.at >= %(since)s AND e.at < %(until)s
    AND (%(at)s::timestamptz IS NULL

@@ -16,15 +16,16 @@ from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.statements import RoleDatabase, Statements
 from tenantry.isolation.transaction import Database
+from tenantry.metering.usage import Payer
 
-Dimension = Literal["day", "model", "tool", "connector", "assistant", "member"]
+Dimension = Literal["day", "model", "account", "tool", "connector", "assistant", "member"]
 
 _SQL = load("tenantry.metering")
 _EXPORT_PAGE = 500
 _MEASURES = (
     "calls", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "duration_ms",
     "row_count", "size_bytes", "cost_picousd", "unconfirmed_calls", "unconfirmed_picousd",
-    "unpriced_calls",
+    "unpriced_calls", "tenant_paid_calls",
 )  # fmt: skip
 
 
@@ -57,6 +58,7 @@ class Sums:
         unconfirmed_calls: how many of the calls no provider confirmed.
         unconfirmed_picousd: how much of the cost that is.
         unpriced_calls: how many of the calls had no price, and so cost 0 here.
+        tenant_paid_calls: how many went out with the tenant's own accounts, and so cost 0 here.
     """
 
     calls: int = 0
@@ -71,6 +73,7 @@ class Sums:
     unconfirmed_calls: int = 0
     unconfirmed_picousd: int = 0
     unpriced_calls: int = 0
+    tenant_paid_calls: int = 0
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(*(getattr(self, name) + getattr(other, name) for name in _MEASURES))
@@ -83,14 +86,15 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a report: its key in the chosen dimension, the operation, the sums.
+    """One line of a report: its key in the chosen dimension, the operation, who pays, the sums.
 
-    `key` is a day (2026-11-23), `<provider>/<model>`, a tool, a connector's id, an assistant's id
-    (empty for none) or an actor (`member:<id>`).
+    `key` is a day (2026-11-23), `<provider>/<model>`, an account at a provider, a tool, a
+    connector's id, an assistant's id (empty for none) or an actor (`member:<id>`).
     """
 
     key: str
     operation: str
+    payer: Payer
     sums: Sums
 
 
@@ -147,11 +151,11 @@ class UsageReports:
         self._db = db
 
     async def by(self, ctx: TenantContext, dimension: Dimension, period: Period) -> list[Line]:
-        """Sums by day, model, tool, connector, assistant or member, by operation within each."""
+        """Sums by one dimension, and within each of its keys by operation and payer."""
         async with self._db.tenant(ctx) as tx:
             lines = await _lines(tx, dimension, period)
         # Days newest first, anything else the costliest first.
-        lines.sort(key=lambda line: (-line.sums.cost_picousd, line.key, line.operation))
+        lines.sort(key=lambda line: (-line.sums.cost_picousd, line.key, line.operation, line.payer))
         if dimension == "day":
             lines.sort(key=lambda line: line.key, reverse=True)
         return lines
@@ -216,6 +220,11 @@ async def _lines(
     )
     # SQL adds bigints up as numeric: sums may be larger than a row's ceiling, and stay whole.
     return [
-        Line(row["key"], row["operation"], Sums(*(int(row[name]) for name in _MEASURES)))
+        Line(
+            row["key"],
+            row["operation"],
+            row["payer"],
+            Sums(*(int(row[name]) for name in _MEASURES)),
+        )
         for row in rows
     ]

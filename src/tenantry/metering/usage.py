@@ -4,6 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from uuid import UUID
 
+Payer = Literal["platform", "tenant"]
+"""Who pays a provider; what the tenant itself pays costs nothing here (COST-4)."""
+
 Operation = Literal["chat", "embedding", "tool", "vector_search", "storage"]
 
 MOST_TOKENS = 1_000_000_000

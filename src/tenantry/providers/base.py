@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tenantry.core.events import Json
 from tenantry.core.ids import TenantId
-from tenantry.metering.usage import TokenUsage
+from tenantry.metering.usage import Payer, TokenUsage
 
 MessageRole = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -156,7 +156,7 @@ class UpstreamAccount:
     version: int = 0
 
     @property
-    def payer(self) -> Literal["platform", "tenant"]:
+    def payer(self) -> Payer:
         """Who is billed by the provider."""
         return "platform" if self.owner is None else "tenant"
 
