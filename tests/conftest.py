@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,22 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def deployment_dir() -> Iterator[Path]:
+@contextmanager
+def deployment() -> Iterator[Path]:
     """A data directory of its own for an embedded server, reachable for PostgreSQL's user."""
     folder = Path(tempfile.mkdtemp(prefix="tenantry-deployment-"))
     folder.chmod(0o755)
-    yield folder
-    _remove(folder)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+@pytest.fixture
+def deployment_dir() -> Iterator[Path]:
+    """Such a directory for one test."""
+    with deployment() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
