@@ -4,13 +4,9 @@ Every room is built once, here, and taken down in reverse order.
 """
 
 import asyncio
-import itertools
-import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
-from uuid import NAMESPACE_OID, uuid5
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -24,21 +20,16 @@ from tenantry.connectors.guarding import reading_places
 from tenantry.connectors.result_files import ResultFiles
 from tenantry.core.clock import Clock, SystemClock
 from tenantry.core.errors import (
-    SecretUnreadable,
     StartupRefused,
-    StoreUnavailable,
-    VaultUnavailable,
 )
-from tenantry.core.ids import TenantId
 from tenantry.core.settings import Settings
 from tenantry.db.migrate import SigningKey, migrate, pending_migrations
 from tenantry.db.store import Store, open_store
 from tenantry.foundation import Foundation
 from tenantry.gateway.passthrough import Gateway
 from tenantry.isolation.break_glass import BreakGlass
-from tenantry.isolation.context import Actor, ContextMint, TenantContext
+from tenantry.isolation.context import ContextMint, TenantContext
 from tenantry.isolation.doors import Doors
-from tenantry.isolation.notices import Notices
 from tenantry.isolation.signing import ContextSigner
 from tenantry.isolation.statements import RoleDatabase
 from tenantry.isolation.tenants import TenantDirectory
@@ -49,11 +40,9 @@ from tenantry.knowledge.retrieve import Retriever
 from tenantry.memory.patterns import Patterns
 from tenantry.metering.ledger import Ledger
 from tenantry.metering.price_list import install_default_prices
-from tenantry.metering.prices import PriceBook
 from tenantry.metering.reconcile import Reconciler
 from tenantry.metering.reports import UsageReports
 from tenantry.metering.storage import StorageMeter
-from tenantry.metering.sweeper import Sweeper
 from tenantry.pools.base import PoolCaps
 from tenantry.pools.pools import Pools
 from tenantry.providers.base import Embedder
@@ -77,11 +66,8 @@ from tenantry.sessions.assistants import Assistants, Draft
 from tenantry.sessions.conversations import Conversations
 from tenantry.tools.direct import DirectAccess
 from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
+from tenantry.upkeep import Upkeep
 
-_LOG = logging.getLogger("tenantry.platform")
-_ANCHOR_EVERY_S = 60.0
-_TIDY_EVERY_S = 300.0
-_TENANTS_EVERY = 12  # rounds of tidying: each tenant costs a few queries
 _DEFAULT_ASSISTANT = "analyst"
 _DEFAULT_INSTRUCTIONS = (
     "You are the analyst of this organisation. Answer from its documents and data only, "
@@ -101,7 +87,6 @@ class Platform:
     audit: AuditLog
     authenticator: Authenticator
     standing: Standing
-    notices: Notices
     tokens: TokenIssuer
     operators: Operators
     members: Members
@@ -116,7 +101,7 @@ class Platform:
     ingestor: Ingestor
     connectors: ConnectorCatalog
     pools: Pools
-    rotation: Rotation
+    upkeep: Upkeep
     files: FileStore
     results: ResultFiles
     direct: DirectAccess
@@ -127,7 +112,6 @@ class Platform:
     agent: AgentLoop
     gateway: Gateway
     cursors: Cursors
-    prices: PriceBook
     mint: ContextMint = field(repr=False)
 
     async def check_database(self) -> None:
@@ -137,34 +121,6 @@ class Platform:
             StoreUnavailable: it does not.
         """
         await self.tenants.list_tenants(START, 1)
-
-    async def refresh_prices(self) -> None:
-        """Take up versions of the price book that were published since."""
-        async with self.operator_db.autocommit() as statements:
-            await self.prices.refresh(statements)
-
-    async def each_tenant(self, task: str) -> AsyncIterator[TenantContext]:
-        """A context in each tenant, one after the other, for background work called `task`."""
-        after = START
-        while page := await self.tenants.list_tenants(after, 200):
-            for tenant in page:
-                yield self.worker_context(tenant.id, task)
-            after = page[-1].id
-
-    async def tidy_tenants(self) -> None:
-        """What each tenant is due: expired results removed, keys renewed, storage entered, once."""
-        async for ctx in self.each_tenant("upkeep"):
-            await self.results.remove_expired(ctx)
-            with suppress(SecretUnreadable, VaultUnavailable):  # recorded; the next round tries on
-                await self.rotation.rewrap(ctx)
-                await self.rotation.renew(ctx)
-            await self.storage.record(ctx)
-
-    def worker_context(self, tenant: TenantId, task: str) -> TenantContext:
-        """A context in which background work of the platform's own acts for one tenant."""
-        actor = Actor("worker", uuid5(NAMESPACE_OID, f"tenantry:{task}"), "worker")
-        deadline = self.clock.monotonic() + 600
-        return self.mint.mint(tenant, actor, frozenset(), f"worker-{task}", deadline)
 
     async def provision_assistant(self, ctx: TenantContext) -> None:
         """Give a new tenant its first assistant: keyless, with every tool."""
@@ -206,7 +162,7 @@ async def open_platform(
         base = await Foundation.build(stack, settings, store, doors, clock or SystemClock())
         platform = _build(stack, base)
         if upkeep:
-            stack.push_async_callback(_stop, [asyncio.create_task(w) for w in _upkeep(platform)])
+            await stack.enter_async_context(platform.upkeep.running())
         yield platform
 
 
@@ -246,6 +202,8 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     retriever = Retriever(db, embedder, ledger)
     results = ResultFiles(db)
     tools = ToolServices(connectors, results, retriever, patterns, audit, clock)
+    tenants, storage = TenantDirectory(operator), StorageMeter(db, base.prices, clock)
+    rotation = Rotation(db, keys, audit, clock)
     return Platform(
         settings=settings,
         store=base.store,
@@ -255,22 +213,21 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         audit=audit,
         authenticator=Authenticator(base.doors.auth, base.mint, tokens, pepper, audit, standing),
         standing=standing,
-        notices=base.notices,
         tokens=tokens,
         operators=Operators(operator, pepper, audit, clock),
         members=Members(db, pepper, audit, standing, clock),
-        tenants=TenantDirectory(operator),
+        tenants=tenants,
         ledger=ledger,
         reports=UsageReports(db),
         reconciler=Reconciler(db, operator, base.prices),
-        storage=StorageMeter(db, base.prices, clock),
+        storage=storage,
         providers=providers,
         embedder=embedder,
         documents=Documents(db, audit),
         ingestor=Ingestor(db, embedder, ledger, audit, settings.max_upload_bytes),
         connectors=connectors,
         pools=services.pools,
-        rotation=Rotation(db, keys, audit, clock),
+        upkeep=Upkeep(base, tenants, services.pools, embedder, results, rotation, storage),
         files=files,
         results=results,
         break_glass=BreakGlass(operator, base.doors.breakglass),
@@ -281,7 +238,6 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         agent=_agent(base, providers, Toolbox(tools)),
         gateway=Gateway(ledger, audit, clock),
         cursors=Cursors(bytes.fromhex(secrets.cursor_key)),
-        prices=base.prices,
         mint=base.mint,
     )
 
@@ -321,40 +277,3 @@ def _agent(base: Foundation, providers: ModelDirectory, toolbox: Toolbox) -> Age
             base.db, base.ledger, boundary, providers.resolve, toolbox.bind, base.clock, limits
         )
     )
-
-
-def _upkeep(platform: Platform) -> list[Coroutine[Any, Any, None]]:
-    """What runs beside the requests: each a loop that outlives a database that is away."""
-    return [
-        Sweeper(platform.operator_db).run(),
-        platform.notices.run(),
-        platform.pools.run(),
-        _anchor(platform),
-        _tidy(platform),
-    ]
-
-
-async def _anchor(platform: Platform) -> None:
-    while True:
-        await asyncio.sleep(_ANCHOR_EVERY_S)
-        try:
-            await platform.audit.anchor()
-        except StoreUnavailable:
-            _LOG.warning("anchor_postponed")
-
-
-async def _tidy(platform: Platform) -> None:
-    for turn in itertools.count():
-        await asyncio.sleep(_TIDY_EVERY_S)
-        if isinstance(platform.embedder, EmbeddedE5):
-            platform.embedder.release_if_idle()
-        with suppress(StoreUnavailable):
-            await platform.refresh_prices()
-            if turn % _TENANTS_EVERY == 0:
-                await platform.tidy_tenants()
-
-
-async def _stop(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)

@@ -66,17 +66,17 @@ def test_a_tenant_context_is_called_ctx_comes_first_and_is_never_optional() -> N
 
 
 @pytest.mark.req("DB-6")
-def test_contexts_are_made_only_by_authentication_and_the_composition_root() -> None:
+def test_contexts_are_made_only_by_authentication_and_for_the_platforms_own_work() -> None:
     makers = {
         path
         for path, tree in modules().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and ast.unparse(node.func)
-        in {"ContextMint", "TenantContext", "self._mint.mint", "self.mint.mint"}
+        in {"ContextMint", "TenantContext", "self._mint.mint", "self.base.mint.mint"}
     }
     assert makers == {
-        "foundation.py", "isolation/context.py", "platform.py", "security/auth.py"
+        "foundation.py", "isolation/context.py", "security/auth.py", "upkeep.py"
     }  # fmt: skip
 
 

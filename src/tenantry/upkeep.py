@@ -1,0 +1,112 @@
+"""What a running process does beside its requests: sweep, anchor, tidy, each tenant in turn.
+
+Every task outlives a database that is away: what it could not do now is done in a later round.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+from tenantry.connectors.result_files import ResultFiles
+from tenantry.core.errors import SecretUnreadable, StoreUnavailable, VaultUnavailable
+from tenantry.core.ids import TenantId
+from tenantry.foundation import Foundation
+from tenantry.isolation.context import Actor, TenantContext
+from tenantry.isolation.tenants import TenantDirectory
+from tenantry.metering.storage import StorageMeter
+from tenantry.metering.sweeper import Sweeper
+from tenantry.pools.pools import Pools
+from tenantry.providers.base import Embedder
+from tenantry.providers.embedded_e5 import EmbeddedE5
+from tenantry.security.cursors import START
+from tenantry.security.vault.rotation import Rotation
+
+_LOG = logging.getLogger("tenantry.upkeep")
+_ANCHOR_EVERY_S = 60.0
+_TIDY_EVERY_S = 300.0
+_TENANTS_EVERY = 12  # rounds of tidying: each tenant costs a few queries
+_LONGEST_TASK_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """Background work of the platform's own, and the contexts it acts in."""
+
+    base: Foundation
+    tenants: TenantDirectory
+    pools: Pools
+    embedder: Embedder
+    results: ResultFiles
+    rotation: Rotation
+    storage: StorageMeter
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run every task beside the block, and end them with it."""
+        tasks = [asyncio.create_task(work) for work in self._works()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def refresh_prices(self) -> None:
+        """Take up versions of the price book that were published since."""
+        async with self.base.doors.operator.autocommit() as statements:
+            await self.base.prices.refresh(statements)
+
+    async def each_tenant(self, task: str) -> AsyncIterator[TenantContext]:
+        """A context in each tenant, one after the other, for background work called `task`."""
+        after = START
+        while page := await self.tenants.list_tenants(after, 200):
+            for tenant in page:
+                yield self.context(tenant.id, task)
+            after = page[-1].id
+
+    async def tidy_tenants(self) -> None:
+        """What each tenant is due: expired results removed, keys renewed, storage entered, once."""
+        async for ctx in self.each_tenant("upkeep"):
+            await self.results.remove_expired(ctx)
+            with suppress(SecretUnreadable, VaultUnavailable):  # recorded; the next round tries on
+                await self.rotation.rewrap(ctx)
+                await self.rotation.renew(ctx)
+            await self.storage.record(ctx)
+
+    def context(self, tenant: TenantId, task: str) -> TenantContext:
+        """A context in which background work of the platform's own acts for one tenant."""
+        actor = Actor("worker", uuid5(NAMESPACE_OID, f"tenantry:{task}"), "worker")
+        deadline = self.base.clock.monotonic() + _LONGEST_TASK_S
+        return self.base.mint.mint(tenant, actor, frozenset(), f"worker-{task}", deadline)
+
+    def _works(self) -> list[Coroutine[Any, Any, None]]:
+        return [
+            Sweeper(self.base.doors.operator).run(),
+            self.base.notices.run(),
+            self.pools.run(),
+            self._anchor(),
+            self._tidy(),
+        ]
+
+    async def _anchor(self) -> None:
+        while True:
+            await asyncio.sleep(_ANCHOR_EVERY_S)
+            try:
+                await self.base.audit.anchor()
+            except StoreUnavailable:
+                _LOG.warning("anchor_postponed")
+
+    async def _tidy(self) -> None:
+        for turn in itertools.count():
+            await asyncio.sleep(_TIDY_EVERY_S)
+            if isinstance(self.embedder, EmbeddedE5):
+                self.embedder.release_if_idle()
+            with suppress(StoreUnavailable):
+                await self.refresh_prices()
+                if turn % _TENANTS_EVERY == 0:
+                    await self.tidy_tenants()
