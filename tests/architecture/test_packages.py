@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 import pytest
 from packaging.requirements import Requirement
@@ -57,7 +58,12 @@ def _project() -> Mapping[str, list[str]]:
     return {"core": project["dependencies"], **project["optional-dependencies"]}
 
 
-def _imports() -> Iterator[tuple[str, str]]:
+@cache
+def _imports() -> tuple[tuple[str, str], ...]:
+    return tuple(_found())
+
+
+def _found() -> Iterator[tuple[str, str]]:
     for path, tree in modules().items():
         for node in ast.walk(tree):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
