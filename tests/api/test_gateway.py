@@ -183,12 +183,12 @@ async def test_a_cut_stream_is_settled_unconfirmed_by_what_was_streamed(
 async def test_a_client_that_leaves_ends_the_call_upstream_and_pays_for_what_came(
     modelled: Service, provider: ScriptedProvider
 ) -> None:
-    provider.queue(Reply("word " * 40, token_s=0.05))
+    provider.queue(Reply("word " * 400, token_s=0.05))
     headers = {"authorization": f"Bearer {modelled.acme.credential}"}
     url = modelled.base_url + "/v1/chat/completions"
     async with (
         aiohttp.ClientSession(headers=headers) as session,
-        session.post(url, json=_body(stream=True)) as response,
+        session.post(url, json=_body(stream=True, max_tokens=400)) as response,
     ):
         await response.content.readany()
     await provider.wait_for(lambda: provider.calls[0].outcome == "disconnected")
@@ -198,7 +198,7 @@ async def test_a_client_that_leaves_ends_the_call_upstream_and_pays_for_what_cam
         await asyncio.sleep(0.05)
     (entry,) = entries
     assert not entry["confirmed"]
-    assert 0 < entry["output_tokens"] <= provider.calls[0].streamed_tokens < 40
+    assert 0 < entry["output_tokens"] <= provider.calls[0].streamed_tokens < 400
 
 
 @pytest.mark.req("COST-3")

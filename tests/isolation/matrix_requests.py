@@ -75,6 +75,10 @@ BODIES: Mapping[tuple[str, str], Callable[[Ids], Mapping[str, Any]]] = {
     ("POST", "/v1/chat/completions"): _json(
         lambda ids: {"model": "analyst", "messages": _CHAT, **ids}
     ),
+    ("POST", "/v1/responses"): _json(
+        lambda ids: {"model": "analyst", "input": "What do you know?", **ids}
+    ),
+    ("POST", "/v1/messages"): _json(lambda _: {"model": "scripted/scripted-1", "messages": _CHAT}),
     ("POST", "/v1/embeddings"): _json(lambda _: {"model": "embedded", "input": "one"}),
 }
 
@@ -110,5 +114,6 @@ NAMED_IN_BODIES: Mapping[Operation, tuple[Callable[[Tenant], Any], ...]] = {
     Operation("/v1/keys", "POST"): (_member,),
     Operation("/v1/patterns", "POST"): (_connector,),
     Operation("/v1/chat/completions", "POST"): (_conversation, _assistant),
+    Operation("/v1/responses", "POST"): (_conversation, _assistant),
 }
 """Operations whose bodies name a resource, and how to make one."""

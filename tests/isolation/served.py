@@ -5,9 +5,10 @@ make it, so that an attack has something to reach.
 """
 
 import hashlib
+import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from uuid import UUID
 import psycopg
 
 from tenantry.api.server import HOT_ROUTES, build_resources
+from tests.providers.scripted import ScriptedProvider
 from tests.service import Answer, ApiClient, Service
 from tests.sources.json_api import DOCUMENT, json_api
 from tests.worlds import Cluster
@@ -268,11 +270,22 @@ def _rows(admin: psycopg.Connection[Any], table: str, where: str, values: list[U
 async def estate(
     cluster: Cluster, data_dir: Path, providers_file: Path | None = None
 ) -> AsyncIterator[Estate]:
-    """A served platform with the attacker acme and the victim globex."""
+    """A served platform with the attacker acme and the victim globex.
+
+    Without a providers file of the caller's, there are models that speak Anthropic's API.
+    """
     async with (
         json_api() as api,
-        Service.create(cluster, data_dir, providers_file, egress_allow="127.0.0.1/32") as service,
+        AsyncExitStack() as stack,
     ):
+        if providers_file is None:
+            data_dir.mkdir(exist_ok=True)
+            providers_file = data_dir / "providers.json"
+            provider = stack.enter_context(ScriptedProvider())
+            providers_file.write_text(json.dumps(provider.accounts_file("", "anthropic")))
+        service = await stack.enter_async_context(
+            Service.create(cluster, data_dir, providers_file, egress_allow="127.0.0.1/32")
+        )
         attacker = await tenant_of(service, "acme", service.acme, api)
         victim = await tenant_of(service, "globex", service.globex, api)
         yield Estate(service, attacker, victim)

@@ -94,8 +94,8 @@ class ScriptedProvider:
         """A providers file (as JSON) whose only account `scripted` leads here."""
         models = [{"name": name, "max_output_tokens": 1024} for name in MODELS]
         base = self.url + ("/v1" if kind == "openai_compatible" else "")
-        account = {"name": "scripted", "kind": kind, "base_url": base, "key_file": key_file}
-        return {"accounts": [account | {"models": models}]}
+        account = {"name": "scripted", "kind": kind, "base_url": base, "models": models}
+        return {"accounts": [account | ({"key_file": key_file} if key_file else {})]}
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()

@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.types import Send
 
 from tenantry.api.credentials import authenticate
+from tenantry.api.raw import is_raw, model_in, pass_on
 from tenantry.api.reading import read_object
-from tenantry.api.streaming import send_chunks, send_json, while_connected
+from tenantry.api.streaming import send_json, while_connected
 from tenantry.core.errors import InvalidRequest, NotFound
-from tenantry.gateway.request import embeddings_request
+from tenantry.gateway.forms import EMBEDDINGS, Asked
 from tenantry.isolation.context import TenantContext
 from tenantry.platform import Platform
 
@@ -25,22 +26,14 @@ _LONGEST_TEXT = 32_000
 async def embeddings(platform: Platform, request: Request, send: Send) -> None:
     """Answer an embeddings request."""
     ctx = await authenticate(platform, request, "embeddings")
-    body = await read_object(platform, request, ctx)
-    model = body.get("model")
-    if model == EMBEDDED_MODEL:
-        work = _own(platform, ctx, body, send)
-    elif isinstance(model, str) and "/" in model:
-        work = _raw(platform, ctx, body, send)
+    given = await read_object(platform, request, ctx)
+    model = model_in(given)
+    if is_raw(model):
+        await pass_on(platform, ctx, request, Asked(EMBEDDINGS, given), send)
+    elif model == EMBEDDED_MODEL:
+        await while_connected(request.receive, _own(platform, ctx, given.fields, send))
     else:
         raise NotFound("There is no such embedding model here.")
-    await while_connected(request.receive, work)
-
-
-async def _raw(platform: Platform, ctx: TenantContext, body: Mapping[str, Any], send: Send) -> None:
-    route = await platform.providers.resolve_raw(ctx, body["model"])
-    prepared = embeddings_request(body, route.upstream_model)
-    answer = await platform.gateway.call(ctx, route, prepared, "embedding")
-    await send_chunks(send, answer.media_type, answer.chunks)
 
 
 async def _own(platform: Platform, ctx: TenantContext, body: Mapping[str, Any], send: Send) -> None:

@@ -1,12 +1,14 @@
 """Errors as problem documents (RFC 9457). The only place that knows HTTP status codes of errors."""
 
 import logging
+import math
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tenantry.core.errors import StoreUnavailable, TenantryError
+from tenantry.providers.surfaces import PATHS
 
 _LOG = logging.getLogger("tenantry.api")
 MEDIA_TYPE = "application/problem+json"
@@ -25,6 +27,19 @@ _TITLES = {
     502: "Provider error",
     503: "Temporarily unavailable",
     504: "Timed out",
+}
+
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "invalid_request_error",
+    413: "request_too_large",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
 }
 
 
@@ -50,14 +65,19 @@ def problem_headers(error: TenantryError) -> dict[str, str]:
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
     if error.retryable:
-        headers["retry-after"] = "2"
+        headers["retry-after"] = str(math.ceil(error.retry_after_s or 2))
     return headers
 
 
-def problem(error: TenantryError, request_id: str) -> Response:
-    """The response to an error."""
-    body = orjson.dumps(problem_body(error, request_id))
-    return Response(body, status_code=error.http_status, headers=problem_headers(error))
+def problem(error: TenantryError, request_id: str, path: str = "") -> Response:
+    """The response to an error, in the form that clients of that path read."""
+    body, headers = problem_body(error, request_id), problem_headers(error)
+    if path == PATHS["messages"]:
+        # Anthropic's clients look for another `type`, and for no other media type.
+        kind = _ANTHROPIC_TYPES.get(error.http_status, "api_error")
+        body |= {"type": "error", "error": {"type": kind, "message": error.message}}
+        headers["content-type"] = "application/json"
+    return Response(orjson.dumps(body), status_code=error.http_status, headers=headers)
 
 
 def unexpected(error: Exception, request_id: str) -> TenantryError:

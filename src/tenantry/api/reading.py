@@ -1,12 +1,11 @@
 """Reads a JSON body of a hot route: bounded, an object, and silent about tenants."""
 
-from typing import Any
-
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from tenantry.api.credentials import BOUNDARY_FIELDS, record_refusal
 from tenantry.core.errors import BoundaryCrossed, InvalidRequest, TooLarge
+from tenantry.gateway.request import Given
 from tenantry.isolation.context import TenantContext
 from tenantry.platform import Platform
 
@@ -31,15 +30,16 @@ async def read_body(request: Request, most_bytes: int = LARGEST_BODY) -> bytes:
     return bytes(received)
 
 
-async def read_object(platform: Platform, request: Request, ctx: TenantContext) -> dict[str, Any]:
-    """The body as a JSON object.
+async def read_object(platform: Platform, request: Request, ctx: TenantContext) -> Given:
+    """The body, which must be a JSON object.
 
     Raises:
         InvalidRequest: it is not a JSON object.
         BoundaryCrossed: a field names a tenant, account or other actor; audited.
     """
     try:
-        body = orjson.loads(await read_body(request))
+        raw = await read_body(request)
+        body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest("The body is not valid JSON.") from error
     if not isinstance(body, dict):
@@ -48,4 +48,4 @@ async def read_object(platform: Platform, request: Request, ctx: TenantContext) 
     if named:
         await record_refusal(platform, ctx, "request.tenant_field", named[0])
         raise BoundaryCrossed(f"A request may not say '{named[0]}'.")
-    return body
+    return Given(raw, body)

@@ -1,7 +1,7 @@
 """The application: raw ASGI for the hot routes, FastAPI for the resources, one shell around both.
 
 A raw route costs a fifth less than Starlette's and half of FastAPI's (docs/performance.md), so
-chat and embeddings are plain ASGI callables that are looked up before any router runs.
+those that models answer are plain ASGI callables that are looked up before any router runs.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,7 +34,9 @@ from tenantry.api import (
 from tenantry.api.chat import chat_completions
 from tenantry.api.credentials import BOUNDARY_FIELDS, audit_error, platform_of, record_refusal
 from tenantry.api.embeddings import embeddings
+from tenantry.api.messages import messages
 from tenantry.api.problems import problem, request_id_of, unexpected
+from tenantry.api.responses import responses
 from tenantry.core.errors import (
     BoundaryCrossed,
     InvalidRequest,
@@ -44,11 +46,14 @@ from tenantry.core.errors import (
 )
 from tenantry.core.ids import new_id
 from tenantry.platform import Platform
+from tenantry.providers.surfaces import PATHS
 
 HotRoute = Callable[[Platform, Request, Send], Awaitable[None]]
 HOT_ROUTES: Mapping[tuple[str, str], HotRoute] = {
-    ("POST", "/v1/chat/completions"): chat_completions,
-    ("POST", "/v1/embeddings"): embeddings,
+    ("POST", PATHS["chat"]): chat_completions,
+    ("POST", PATHS["responses"]): responses,
+    ("POST", PATHS["messages"]): messages,
+    ("POST", PATHS["embeddings"]): embeddings,
 }
 _FORM_BYTES = 1024 * 1024
 """What a form may have around its file."""
@@ -176,7 +181,7 @@ class _Guarded:
             return
         if self._started:
             raise error
-        await problem(error, self._request_id)(scope, receive, self)
+        await problem(error, self._request_id, scope["path"])(scope, receive, self)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -3,22 +3,48 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import orjson
 from starlette.types import Receive, Send
 
 
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Run `work`; cancel it when the client disconnects, and return once it has cleaned up."""
+class Leaving(Protocol):
+    """What to do with work whose client has left."""
+
+    def begin(self) -> float:
+        """Seconds that it may go on."""
+        ...
+
+    def end(self) -> None:
+        """It has ended."""
+        ...
+
+
+async def while_connected(
+    receive: Receive, work: Coroutine[Any, Any, None], leaving: Leaving | None = None
+) -> None:
+    """Run `work`; cancel it when the client disconnects, and return once it has cleaned up.
+
+    With `leaving`, the work may go on for a moment before it is cancelled; what it sends is lost.
+    """
     task = cast("asyncio.Task[None]", asyncio.current_task())  # a coroutine runs in one
+    patience: asyncio.TimerHandle | None = None
     is_over = has_left = False
 
-    def seen(watch: "asyncio.Task[None]") -> None:
+    def cancel() -> None:
         nonlocal has_left
-        if not (is_over or watch.cancelled()):
-            has_left = True
-            task.cancel()
+        has_left = True
+        task.cancel()
+
+    def seen(watch: "asyncio.Task[None]") -> None:
+        nonlocal patience
+        if is_over or watch.cancelled():
+            return
+        if leaving is not None and (wait_s := leaving.begin()):
+            patience = task.get_loop().call_later(wait_s, cancel)
+        else:
+            cancel()
 
     watch = asyncio.create_task(_disconnected(receive))
     watch.add_done_callback(seen)
@@ -31,6 +57,10 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> 
     finally:
         is_over = True
         watch.cancel()
+        if patience is not None:
+            patience.cancel()
+        if leaving is not None:
+            leaving.end()
 
 
 async def send_json(send: Send, status: int, body: object) -> None:

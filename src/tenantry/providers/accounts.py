@@ -12,8 +12,10 @@ from tenantry.providers.base import ChatModel
 from tenantry.providers.bridge import BridgedUpstream
 from tenantry.providers.calls import Retry
 from tenantry.providers.local import LocalFile, LocalModel, check_file
-from tenantry.providers.openai_compatible import OpenAICompatibleModel
+from tenantry.providers.openai_compatible import CHAT_PATH, OpenAICompatibleModel
+from tenantry.providers.openai_embeddings import EMBEDDINGS_PATH
 from tenantry.providers.providers_file import AccountEntry, ModelEntry
+from tenantry.providers.surfaces import RESPONSES_PATH, Door, Surface
 from tenantry.providers.upstream import HttpUpstream, Patience, Upstream
 
 
@@ -24,14 +26,14 @@ class Account:
     Attributes:
         entry: what the providers file says of it; holds no key.
         models: by name, what answers for each.
-        raw: by name, where its raw calls in OpenAI's form go.
+        doors: by name, where its raw calls go, by the API they are made in.
         patience: how long to wait for it.
         retry: how often to try it.
     """
 
     entry: AccountEntry
     models: Mapping[str, ChatModel] = field(repr=False)
-    raw: Mapping[str, Upstream] = field(repr=False)
+    doors: Mapping[str, Mapping[Surface, Door]] = field(repr=False)
     patience: Patience
     retry: Retry
     closers: tuple[Callable[[], Awaitable[None]], ...] = field(repr=False)
@@ -60,11 +62,23 @@ def open_account(entry: AccountEntry, key: str, folder: Path) -> Account:
         return _local(entry, folder, patience, retry)
     upstream = HttpUpstream(entry.url, _key_headers(entry, key), patience)
     model = _model(entry, upstream, patience, retry)
-    speaks = isinstance(model, OpenAICompatibleModel)
-    raw: Upstream = upstream if speaks else BridgedUpstream(model)
     names = [each.name for each in entry.models]
-    models, raws = dict.fromkeys(names, model), dict.fromkeys(names, raw)
-    return Account(entry, models, raws, patience, retry, (upstream.close,))
+    models, doors = dict.fromkeys(names, model), dict.fromkeys(names, _doors(model, upstream))
+    return Account(entry, models, doors, patience, retry, (upstream.close,))
+
+
+def _doors(model: ChatModel, upstream: Upstream) -> Mapping[Surface, Door]:
+    """What an account takes as it is; chat completions go over the bridge where they must."""
+    if isinstance(model, OpenAICompatibleModel):
+        return {
+            "chat": Door(upstream, CHAT_PATH),
+            "responses": Door(upstream, RESPONSES_PATH),
+            "embeddings": Door(upstream, EMBEDDINGS_PATH),
+        }
+    bridged: dict[Surface, Door] = {"chat": Door(BridgedUpstream(model), CHAT_PATH)}
+    if isinstance(model, anthropic.AnthropicModel):
+        bridged["messages"] = Door(upstream, anthropic.MESSAGES_PATH)
+    return bridged
 
 
 def _key_headers(entry: AccountEntry, key: str) -> Mapping[str, str]:
@@ -85,9 +99,11 @@ def _model(entry: AccountEntry, upstream: Upstream, patience: Patience, retry: R
 
 def _local(entry: AccountEntry, folder: Path, patience: Patience, retry: Retry) -> Account:
     models = {each.name: LocalModel(_file(each, folder)) for each in entry.models}
-    raw = {name: BridgedUpstream(model) for name, model in models.items()}
+    doors: dict[str, Mapping[Surface, Door]] = {
+        name: {"chat": Door(BridgedUpstream(model), CHAT_PATH)} for name, model in models.items()
+    }
     closers = tuple(model.close for model in models.values())
-    return Account(entry, models, raw, patience, retry, closers)
+    return Account(entry, models, doors, patience, retry, closers)
 
 
 def _file(model: ModelEntry, folder: Path) -> LocalFile:

@@ -27,6 +27,7 @@ from tenantry.providers.calls import (
     stream_events,
 )
 from tenantry.providers.json_shape import number_in, object_in, text_in
+from tenantry.providers.message_usage import usage_of_message
 from tenantry.providers.sse import SseEvent
 from tenantry.providers.tool_calls import PartialCalls, arguments_of
 from tenantry.providers.upstream import Patience, Upstream
@@ -56,7 +57,8 @@ class AnthropicModel:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Text deltas in order, then exactly one `Finished`; see `ChatModel.stream`."""
-        body, ours = encoded(messages_body(request)), call_headers(request)
+        body = encoded(messages_body(request))
+        ours = {"anthropic-version": API_VERSION, **call_headers(request)}
         call = Call(MESSAGES_PATH, body, self._retry, self._patience, ours)
         answer = _Answer()
         async with aclosing(stream_events(self._upstream, call, _is_last)) as events:
@@ -67,8 +69,8 @@ class AnthropicModel:
 
 
 def key_headers(key: str) -> dict[str, str]:
-    """The headers that every call carries."""
-    return {"anthropic-version": API_VERSION} | ({"x-api-key": key} if key else {})
+    """The headers that every call of an account carries."""
+    return {"x-api-key": key} if key else {}
 
 
 def messages_body(request: ChatRequest) -> dict[str, Any]:
@@ -179,18 +181,7 @@ class _Answer:
         self._figures |= object_in(holder, "usage")
 
     def _usage(self) -> TokenUsage | None:
-        names = (
-            "input_tokens",
-            "cache_read_input_tokens",
-            "cache_creation_input_tokens",
-            "output_tokens",
-        )
-        figures = [self._figures.get(name) or 0 for name in names]
-        if not self._figures or not all(type(figure) is int for figure in figures):
-            return None
-        fresh, read, written, told = figures
-        # Here `input_tokens` leaves out what was read from or written to the cache.
-        return TokenUsage(fresh + read + written, read, told).plausible()
+        return usage_of_message(self._figures)
 
 
 def _is_last(event: SseEvent) -> bool:

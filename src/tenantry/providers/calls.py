@@ -10,6 +10,7 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -55,7 +56,7 @@ class Retry:
     Attributes:
         attempts: calls in all, the first included.
         base_s: the first wait, in seconds; each further one is twice as long.
-        most_s: the longest wait, also when the provider asks for more by `Retry-After`.
+        most_s: the longest wait; a provider that asks for more by `Retry-After` is not waited for.
     """
 
     attempts: int = 3
@@ -66,7 +67,7 @@ class Retry:
         """Seconds to wait after the given attempt (from 1), half of it by chance."""
         planned = self.base_s * 2.0 ** (attempt - 1)
         chance = 0.5 + secrets.randbelow(1001) / 2000
-        return min(self.most_s, max(asked_s, planned * chance))
+        return max(asked_s, min(self.most_s, planned * chance))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +89,35 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-async def open_call(upstream: Upstream, call: Call) -> UpstreamResponse:
+@dataclass(slots=True)
+class Attempt:
+    """Whether a provider may be working on a call just now, or may have before it failed."""
+
+    is_out: bool = False
+
+
+async def open_call(
+    upstream: Upstream, call: Call, attempt_now: Attempt | None = None
+) -> UpstreamResponse:
     """The answer to a call that the provider accepted (HTTP 200); its body is still to be read.
+
+    Args:
+        upstream: the account's way out.
+        call: what to send.
+        attempt_now: kept true meanwhile, for whoever must know how a call ended that raised.
 
     Raises:
         ProviderUnavailable: no connection, 429 or 5xx, also at the last attempt.
         ProviderTimeout: no answer in time.
         ProviderRejected: any other status.
     """
+    now = attempt_now or Attempt()
     for attempt in range(1, call.retry.attempts + 1):
+        now.is_out = True
         try:
             response = await upstream.open(call.path, call.body, call.headers)
         except Unreached:
+            now.is_out = False
             if attempt == call.retry.attempts:
                 raise
             await asyncio.sleep(call.retry.wait_s(attempt))
@@ -107,9 +125,12 @@ async def open_call(upstream: Upstream, call: Call) -> UpstreamResponse:
         if response.status == 200:
             return response
         refused = await _refusal(response)
-        if not refused.retryable or attempt == call.retry.attempts:
+        now.is_out = False
+        asked_s = _retry_after(response)
+        refused.retry_after_s = asked_s or None
+        if not refused.retryable or attempt == call.retry.attempts or asked_s > call.retry.most_s:
             raise refused
-        await asyncio.sleep(call.retry.wait_s(attempt, _retry_after(response)))
+        await asyncio.sleep(call.retry.wait_s(attempt, asked_s))
     raise ProviderUnavailable
 
 
@@ -246,8 +267,17 @@ async def _next_event(events: AsyncIterator[SseEvent], wait_s: float) -> SseEven
 
 
 def _retry_after(response: UpstreamResponse) -> float:
+    """Seconds that the provider asks to be left alone for; 0 when it does not say."""
     asked = response.headers.get("retry-after", "")
-    return float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 0.0
+    if asked.isascii() and asked.isdigit() and len(asked) < 6:
+        return float(asked)
+    try:
+        # By the provider's own clock: ours may differ.
+        told = parsedate_to_datetime(response.headers.get("date", ""))
+        left = parsedate_to_datetime(asked) - told
+    except (ValueError, TypeError):
+        return 0.0
+    return min(max(0.0, left.total_seconds()), 99_999.0)
 
 
 def _known_code(body: bytes) -> str:

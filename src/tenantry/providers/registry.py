@@ -148,7 +148,7 @@ def _embedder(entry: EmbedderEntry, accounts: Mapping[str, Account]) -> Embedder
         bytes_per_token=entry.bytes_per_token,
     )
     return OpenAICompatibleEmbedder(
-        account.raw[entry.model], model, account.patience, account.retry
+        account.doors[entry.model]["embeddings"].upstream, model, account.patience, account.retry
     )
 
 

@@ -23,6 +23,10 @@ class Unreached(ProviderUnavailable):
     """No connection to the model provider could be made; the call was never sent."""
 
 
+class Interrupted(ProviderUnavailable):
+    """The connection to the model provider broke before it answered; it may have done the work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long to wait for a provider, in seconds.
@@ -66,7 +70,7 @@ class Upstream(Protocol):
 
         Raises:
             Unreached: there was no connection; nothing was sent.
-            ProviderUnavailable: the connection broke before an answer came.
+            Interrupted: the connection broke before an answer came.
             ProviderTimeout: no answer in time. Reading `chunks` raises it as well.
             ProviderMalformed: not HTTP. Reading `chunks` raises it when the body is cut short.
         """
@@ -114,7 +118,7 @@ class HttpUpstream:
         except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
             raise ProviderMalformed from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ProviderUnavailable from error
+            raise Interrupted from error
         answered = {name.lower(): value for name, value in response.headers.items()}
         return UpstreamResponse(response.status, answered, self._chunks(response), response.close)
 

@@ -5,7 +5,7 @@ Invariant: a report is whole numbers or no report; figures that cannot be true c
 and marked as estimated (`TokenUsage.plausible`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ import orjson
 from tenantry.core.errors import ProviderMalformed
 from tenantry.metering.usage import TokenUsage
 from tenantry.providers.sse import SseEvent, SseParser
+
+_RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
 def usage_of(report: object) -> TokenUsage | None:
@@ -61,6 +63,8 @@ class StreamMeter:
         output_bytes: UTF-8 bytes of that text.
         finished: whether the stream said that it was complete (`[DONE]`, `response.completed`).
         malformed: whether something in it was not an event of this form.
+        upstream_id: the provider's own id of the answer, or empty so far.
+        prompt_tokens: those of the prompt, where a stream tells them first; 0 when it does not.
     """
 
     reported: TokenUsage | None = None
@@ -68,6 +72,8 @@ class StreamMeter:
     output_bytes: int = 0
     finished: bool = False
     malformed: bool = False
+    upstream_id: str = ""
+    prompt_tokens: int = 0
     _parser: SseParser = field(default_factory=SseParser, repr=False)
 
     def feed(self, chunk: bytes) -> None:
@@ -88,11 +94,15 @@ class StreamMeter:
             self._take(event)
 
     def _take(self, event: SseEvent) -> None:
-        if event.data == b"[DONE]" or event.name == "response.completed":
+        if event.data == b"[DONE]" or event.name in _RESPONSE_ENDS:
             self.finished = True
         answer = _object(event.data)
         self.reported = _usage_in(answer) or self.reported
-        if sent := sum(len(text.encode("utf-8", "replace")) for text in _texts(answer)):
+        self.upstream_id = self.upstream_id or id_of(answer)
+        self._count(_texts(answer))
+
+    def _count(self, texts: Iterable[str]) -> None:
+        if sent := sum(len(text.encode("utf-8", "replace")) for text in texts):
             self.deltas += 1
             self.output_bytes += sent
 
@@ -101,6 +111,14 @@ def _usage_in(answer: Mapping[str, Any]) -> TokenUsage | None:
     whole = answer.get("response")  # the responses API reports inside its last event
     within = whole.get("usage") if isinstance(whole, dict) else None
     return usage_of(answer.get("usage")) or usage_of(within)
+
+
+def id_of(answer: Mapping[str, Any]) -> str:
+    """The provider's own id of an answer, whole or an event of it; empty when it tells none."""
+    for holder in (answer, answer.get("response")):
+        if isinstance(holder, dict) and isinstance(holder.get("id"), str):
+            return str(holder["id"])
+    return ""
 
 
 def _texts(answer: Mapping[str, Any]) -> list[str]:

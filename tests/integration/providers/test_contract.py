@@ -108,10 +108,22 @@ async def test_a_provider_that_recovers_is_tried_again(
 async def test_attempts_are_bounded(
     model: ChatModel, provider: ScriptedProvider, status: int
 ) -> None:
-    provider.answer = refusing(status, **{"retry-after": "3600"})
+    provider.answer = refusing(status)
     with pytest.raises(ProviderUnavailable, match=str(status)):
         await answer_of(model)
     assert len(provider.calls) == QUICK.attempts
+
+
+@pytest.mark.parametrize("asked", ["3600", "Sat, 28 Nov 2026 13:00:00 GMT"])
+async def test_a_provider_that_asks_for_a_long_rest_is_left_alone(
+    model: ChatModel, provider: ScriptedProvider, asked: str
+) -> None:
+    now = {"date": "Sat, 28 Nov 2026 12:00:00 GMT"}
+    provider.answer = refusing(429, **{"retry-after": asked, **now})
+    with pytest.raises(ProviderUnavailable) as refused:
+        await answer_of(model)
+    assert refused.value.retry_after_s == 3600
+    assert len(provider.calls) == 1
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 401, 403, 404, 413, 422])

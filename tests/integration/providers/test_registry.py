@@ -47,7 +47,7 @@ async def test_a_file_leads_to_answers_also_on_the_raw_path(
     raw = registry.resolve_raw("scripted/scripted-1")
     body = {"model": raw.upstream_model, "messages": [{"role": "user", "content": "What is it?"}]}
     asked = json.dumps(body | {raw.limit_field: 9}).encode()
-    response = await raw.upstream.open(raw.chat_path, asked, {})
+    response = await raw.door("chat").upstream.open(raw.door("chat").path, asked, {})
     whole = b"".join([chunk async for chunk in response.chunks])
     response.close()
     assert json.loads(whole)["choices"][0]["message"]["content"] == "The answer is 42."
@@ -84,7 +84,7 @@ async def test_an_embedder_of_the_file_embeds(tmp_path: Path, provider: Scripted
     assert (await registry.embedder.embed_query("x")).shape == (8,)
     raw = registry.resolve_raw("scripted/embed")
     asked = json.dumps({"model": raw.upstream_model, "input": "one two"}).encode()
-    response = await raw.upstream.open(raw.embeddings_path, asked, {})
+    response = await raw.door("embeddings").upstream.open("/embeddings", asked, {})
     whole = b"".join([chunk async for chunk in response.chunks])
     assert len(json.loads(whole)["data"][0]["embedding"]) == 8
     with pytest.raises(NotFound):

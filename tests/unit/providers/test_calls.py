@@ -14,7 +14,7 @@ def test_a_wait_is_bounded_and_grows_within_its_chance(attempt: int, asked: floa
     retry = Retry(base_s=0.25, most_s=4.0)
     wait = retry.wait_s(attempt, asked)
     planned = 0.25 * 2 ** (attempt - 1)
-    assert min(4.0, max(asked, planned / 2)) <= wait <= min(4.0, max(asked, planned))
+    assert max(asked, min(4.0, planned / 2)) <= wait <= max(asked, min(4.0, planned))
 
 
 def test_waits_differ_by_chance() -> None:

@@ -52,11 +52,15 @@ def test_models_are_named_after_their_account(tmp_path: Path) -> None:
     route, raw = registry.resolve("openai/gpt-x"), registry.resolve_raw("openai/gpt-x")
     assert (route.provider, route.upstream, route.max_output_tokens) == ("openai", "gpt-x", 77)
     assert (raw.provider, raw.upstream_model, raw.max_output_tokens) == ("openai", "gpt-x", 77)
-    assert (raw.chat_path, raw.embeddings_path) == ("/chat/completions", "/embeddings")
+    assert {surface: door.path for surface, door in raw.doors.items()} == {
+        "chat": "/chat/completions",
+        "responses": "/responses",
+        "embeddings": "/embeddings",
+    }
     assert raw.limit_field == "max_completion_tokens"
     assert route.account == raw.account == UpstreamAccount("openai")
     assert (raw.account.payer, route.fallbacks, raw.fallbacks) == ("platform", (), ())
-    assert repr(raw.upstream) == "HttpUpstream('https://api.example.com/v1')"
+    assert repr(raw.door("chat").upstream) == "HttpUpstream('https://api.example.com/v1')"
 
 
 def test_an_account_may_have_another_price_key_and_field_and_model_name(tmp_path: Path) -> None:
@@ -102,11 +106,11 @@ def test_keys_are_shown_nowhere(tmp_path: Path) -> None:
     registry = opened(tmp_path, {"accounts": [ACCOUNT, by_file]})
     shown = repr(registry) + repr(registry.routes()) + repr(vars(registry))
     for name in registry.raw_names():
-        shown += repr(registry.resolve_raw(name)) + repr(registry.resolve_raw(name).upstream)
+        shown += repr(registry.resolve_raw(name)) + repr(registry.resolve_raw(name).doors)
     shown += "".join(repr(a) for a in registry._accounts.values())
     assert SECRET not in shown
     for account in ("openai", "two"):
-        upstream = registry.resolve_raw(f"{account}/gpt-x").upstream
+        upstream = registry.resolve_raw(f"{account}/gpt-x").door("chat").upstream
         assert vars(upstream)["_headers"] == {"authorization": f"Bearer {SECRET}"}
 
 

@@ -1,0 +1,51 @@
+"""What raw calls of every API share: the model's route, the provider's body, the way back."""
+
+from starlette.requests import Request
+from starlette.types import Send
+
+from tenantry.api.streaming import send_chunks, while_connected
+from tenantry.core.errors import InvalidRequest
+from tenantry.gateway.forms import Asked
+from tenantry.gateway.request import Given
+from tenantry.isolation.context import TenantContext
+from tenantry.platform import Platform
+from tenantry.providers.surfaces import PATHS
+
+
+def model_in(given: Given) -> str:
+    """The model that is asked for.
+
+    Raises:
+        InvalidRequest: none is.
+    """
+    model = given.fields.get("model")
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest("model: the name of an assistant or of a model is needed.")
+    return model
+
+
+def is_raw(model: str) -> bool:
+    """Whether a name is that of a provider's model; assistants' names have no slash."""
+    return "/" in model
+
+
+async def pass_on(
+    platform: Platform, ctx: TenantContext, request: Request, asked: Asked, send: Send
+) -> None:
+    """Make a raw call and pass its answer on, for as long as its client is there."""
+    departure = platform.gateway.departure(ctx)
+
+    async def work() -> None:
+        route = await platform.providers.resolve_raw(ctx, model_in(asked.given))
+        answer = await platform.gateway.call(ctx, route, asked, departure)
+        await send_chunks(send, answer.media_type, answer.chunks)
+
+    await while_connected(request.receive, work(), departure)
+
+
+def not_an_assistants(surface: str) -> InvalidRequest:
+    """The error for an assistant that is asked where only raw models are."""
+    return InvalidRequest(
+        f"Assistants do not answer on {surface}; ask them on {PATHS['chat']} or "
+        f"{PATHS['responses']}."
+    )
