@@ -1,5 +1,6 @@
 """`POST /v1/embeddings`: the platform's own embedder, or a provider's model by its raw name."""
 
+import asyncio
 import base64
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +41,7 @@ async def _own(platform: Platform, ctx: TenantContext, body: Mapping[str, Any], 
     texts = _texts(body.get("input"))
     embedder = platform.embedder
     vectors = await embedder.embed_passages(texts)
-    tokens = sum(embedder.count_tokens(text) for text in texts)
+    tokens = await asyncio.to_thread(sum, map(embedder.count_tokens, texts))
     async with platform.db.tenant(ctx) as tx:
         await platform.ledger.record_embedding(tx, embedder.name, tokens)
     as_text = body.get("encoding_format") == "base64"

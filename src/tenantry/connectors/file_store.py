@@ -16,7 +16,6 @@ from tenantry.connectors.base import Column, ConnectorServices, Table
 from tenantry.connectors.conversion import Converter
 from tenantry.connectors.csv_text import read_table
 from tenantry.connectors.data_tables import DataTable, DataTables, NewTable
-from tenantry.connectors.off_loop import off_loop
 from tenantry.connectors.stored_files import StoredFiles, digest_of
 from tenantry.core.errors import (
     Conflict,
@@ -24,6 +23,7 @@ from tenantry.core.errors import (
     TooLarge,
 )
 from tenantry.core.ids import ConnectorId
+from tenantry.core.off_loop import off_loop
 from tenantry.isolation.context import TenantContext
 
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")

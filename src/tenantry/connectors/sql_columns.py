@@ -17,6 +17,7 @@ from tenantry.connectors.sql_refusals import unknown_column, unknown_function
 from tenantry.connectors.sql_relations import Relation
 from tenantry.connectors.sql_sources import OPEN, Level, Names, Source
 from tenantry.connectors.sql_vocabulary import VOCABULARIES, Dialect
+from tenantry.connectors.sql_walls import called, spelt, wall
 
 # What PostgreSQL's table functions call their columns.
 _FUNCTION_COLUMNS = frozenset({"key", "value", "ordinality"})
@@ -49,24 +50,7 @@ def confine(
     resolver = _Resolver(dialect, stored, shown)
     resolver.check(statement)
     for table in resolver.exposed.values():
-        _wall(table, stored[id(table)], resolver.shown(table))
-
-
-def _wall(table: exp.Table, relation: Relation, visible: Sequence[str]) -> None:
-    if not visible:
-        raise unknown_column(f"{'.'.join(relation)}.*", ())
-    alias = table.args.get("alias") or exp.TableAlias(this=table.this.copy())
-    moved = {part: table.args.get(part) for part in ("joins", "laterals") if table.args.get(part)}
-    inner = exp.Table(
-        **{
-            part: value
-            for part, value in table.args.items()
-            if part in {"this", "db", "catalog", "sample"} and value
-        }
-    )
-    names = [exp.column(exp.to_identifier(name, quoted=True)) for name in visible]
-    select = exp.Select(expressions=names, from_=exp.From(this=inner))
-    table.replace(exp.Subquery(this=select, alias=alias, **moved))
+        wall(table, stored[id(table)], resolver.shown(table))
 
 
 _Chain = tuple[Level, ...]
@@ -145,6 +129,10 @@ class _Resolver:
             self._join(join, inside, ctes, joins)
         for lateral in node.args.get("laterals") or ():
             self._enter(lateral, inside, ctes, joins)
+        if node.args.get("group") is not None:
+            node.set(
+                "expressions", [e for each in node.expressions for e in self._spelt(each, level)]
+            )
         result = self._results(node.expressions, level)
         level.results = self._given_names(node.expressions)
         for join in joins:
@@ -222,6 +210,9 @@ class _Resolver:
             for side in (left, right):
                 if not any(name in source.names for _, source in side):
                     self._unknown(exp.column(identifier.copy()), name, inside, [s for _, s in side])
+                for _, source in side:
+                    if name not in source.names:
+                        self._expose(source)  # it would be ambiguous if that were hidden there
 
     def _results(self, expressions: Collection[exp.Expr], level: Level) -> Source:
         names: set[str] = set()
@@ -238,6 +229,18 @@ class _Resolver:
             else:
                 closed = False
         return Source(frozenset(names), closed)
+
+    def _spelt(self, each: exp.Expr, level: Level) -> Sequence[exp.Expr]:
+        """`t.*` beside a GROUP BY, by the columns it stands for.
+
+        A wall around `t` would do too, but servers know what a key says of the other columns of
+        its table (`GROUP BY t.id`), and behind a wall they do not.
+        """
+        starred = self._starred(each, level) or ()
+        if self._dialect == "duckdb" or self._shown is None or len(starred) != 1:
+            return [each]
+        table = starred[0].table
+        return [each] if table is None else spelt(table, self.shown(table)) or [each]
 
     def _given_names(self, expressions: Collection[exp.Expr]) -> frozenset[str]:
         return frozenset(
@@ -301,8 +304,26 @@ class _Resolver:
             self._resolve_qualified(column, chain)
         elif self._shown is not None and chain:
             name = self._names.of(column.this)
-            if not any(name in source.names for _, source in chain[-1].sources):
+            if any(name in source.names for _, source in chain[-1].sources):
+                self._settle(column, name, chain[-1])
+            else:
                 self._unknown(column, name, chain, [s for lv in chain for _, s in lv.sources])
+
+    def _settle(self, column: exp.Column, name: str, level: Level) -> None:
+        """A bare name that something shows: it must not be ambiguous for what others hide."""
+        having = [(alias, source) for alias, source in level.sources if name in source.names]
+        others = [s for _, s in level.sources if s.table is not None and name not in s.names]
+        if not others:
+            return
+        alias, source = having[0]
+        # A result of that name may be meant; in DuckDB the parameter of a lambda as well.
+        may_mean_more = name in level.results or self._dialect == "duckdb"
+        is_alone = len(having) == len(list(level.named(alias))) == 1
+        if is_alone and source.table is not None and not may_mean_more:
+            column.set("table", called(source.table))
+            return
+        for other in others:
+            self._expose(other)
 
     def _unknown(
         self, column: exp.Column, name: str, chain: _Chain, looked: Sequence[Source]

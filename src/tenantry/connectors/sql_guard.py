@@ -21,7 +21,8 @@ from tenantry.connectors.sql_columns import confine
 from tenantry.connectors.sql_refusals import NotAllowed, Reason, Refused, explain, mistake
 from tenantry.connectors.sql_relations import Relation, resolve
 from tenantry.connectors.sql_syntax import read, reread
-from tenantry.connectors.sql_vocabulary import Dialect
+from tenantry.connectors.sql_unreadable import judged
+from tenantry.connectors.sql_vocabulary import VOCABULARIES, Dialect
 from tenantry.connectors.sql_writing import write
 
 __all__ = ["Approved", "Reason", "Refused", "Relation", "Scope", "check"]
@@ -61,6 +62,13 @@ class Approved:
 
 def check(sql: str, scope: Scope) -> Approved | Refused:
     """Decide whether `sql` may run, and rewrite it; pure, a few milliseconds."""
+    decided = _decided(sql, scope)
+    if isinstance(decided, Refused) and decided.reason == "syntax":
+        return judged(decided, sql, VOCABULARIES[scope.dialect], scope.relations)
+    return decided
+
+
+def _decided(sql: str, scope: Scope) -> Approved | Refused:
     try:
         return _approve(sql, scope)
     except NotAllowed as error:

@@ -4,6 +4,7 @@ Threat: a pattern is found by, or taught to, somebody outside its tenant. Rows a
 tenants do not exist in the transactions used here, so the nearest match is always one's own.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -141,7 +142,8 @@ class Patterns:
         """The pattern nearest to `question`, however far; None when there is none to compare."""
         asked = _UNSTORABLE.sub("\ufffd", question)  # a model's words: not always valid text
         vector = await self._embedder.embed_query(asked)
-        embedder, tokens = self._embedder.name, self._embedder.count_tokens(asked)
+        embedder = self._embedder.name
+        tokens = await asyncio.to_thread(self._embedder.count_tokens, asked)
         async with self._db.tenant(ctx) as tx:
             row = await tx.row(_SQL["match_pattern"], embedding=_text(vector), embedder=embedder)
             await self._ledger.record_embedding(tx, embedder, tokens, "vector_search")
@@ -173,7 +175,7 @@ class Patterns:
             **wanted,
         )
         await _point(tx, pattern_id, version)
-        tokens = self._embedder.count_tokens(wanted["question"])
+        tokens = await asyncio.to_thread(self._embedder.count_tokens, wanted["question"])
         await self._ledger.record_embedding(tx, embedder, tokens)
         added = await _get(tx, pattern_id)
         await self._record(tx.ctx, action, added)

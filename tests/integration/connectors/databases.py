@@ -103,3 +103,24 @@ class DatabaseBehaviour:
         with pytest.raises(NotFound) as caught:
             await stolen.query("SELECT * FROM orders", _LIMITS)
         assert "120.50" not in str(caught.value)
+
+    async def test_a_hidden_column_of_the_same_name_makes_nothing_ambiguous(
+        self, desk: Desk, shop: AnyShop
+    ) -> None:
+        tables: Json = {"customers": ["id", "name"], "orders": ["customer_id", "total"]}
+        source = await desk.source(shop, access={"tables": tables})
+        sql = "SELECT id, total FROM customers JOIN orders ON customer_id = id ORDER BY id"
+        assert (await source.query(sql, _LIMITS)).rows == ((1, "120.50"), (2, "99.00"))
+
+    async def test_a_key_says_what_the_other_columns_are_where_some_are_hidden(
+        self, desk: Desk, shop: AnyShop
+    ) -> None:
+        tables: Json = {"customers": ["id", "name"], "orders": "*"}
+        source = await desk.source(shop, access={"tables": tables})
+        sql = (
+            "SELECT c.*, COUNT(*) AS n FROM customers c JOIN orders o ON o.customer_id = c.id "
+            "GROUP BY c.id ORDER BY c.id"
+        )
+        found = await source.query(sql, _LIMITS)
+        assert found.columns == ("id", "name", "n")
+        assert found.rows == ((1, "Initech", 1), (2, "Umbrella", 1))

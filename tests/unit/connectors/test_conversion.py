@@ -10,10 +10,10 @@ import pytest
 
 from tenantry.connectors.conversion import Converter
 from tenantry.connectors.csv_text import read_table
-from tenantry.connectors.off_loop import off_loop
 from tenantry.connectors.stored_files import StoredFiles
 from tenantry.core.clock import SystemClock
 from tenantry.core.errors import DocumentUnreadable
+from tenantry.core.off_loop import off_loop
 from tenantry.isolation.context import TenantContext
 
 pytestmark = pytest.mark.req("CON-1")

@@ -124,6 +124,31 @@ def test_only_tables_that_show_too_much_get_a_wall(statement: str, written: str 
         assert decided.sql == f"{written} LIMIT 11"
 
 
+@pytest.mark.parametrize(
+    ("statement", "written"),
+    [
+        ("SELECT name FROM orders o, customers", 'SELECT "customers".name FROM'),
+        ("SELECT total FROM orders AS o JOIN customers ON true", "SELECT o.total FROM"),
+        ("SELECT c.*, count(*) FROM customers c GROUP BY c.id", 'SELECT c."id", c."name", COUNT('),
+        ("SELECT *, 1 AS n FROM orders GROUP BY id", 'SELECT "orders"."id", "orders"."total", 1'),
+    ],
+)
+def test_names_are_written_out_where_a_hidden_one_could_disturb(
+    statement: str, written: str
+) -> None:
+    decided = check(statement, Scope("postgres", _SHOP.keys(), 11, _SHOP))
+    assert isinstance(decided, Approved), decided
+    assert decided.sql.startswith(written)
+    assert "(SELECT" not in decided.sql
+
+
+def test_a_name_that_a_result_has_too_keeps_its_meaning_behind_a_wall() -> None:
+    statement = "SELECT sum(o.total) AS name FROM orders o, customers GROUP BY name"
+    decided = check(statement, Scope("postgres", _SHOP.keys(), 11, _SHOP))
+    assert isinstance(decided, Approved), decided
+    assert 'FROM (SELECT "id", "total" FROM "public"."orders") AS o' in decided.sql
+
+
 def test_a_refusal_names_the_column_and_those_there_are() -> None:
     decided = check("SELECT o.secret FROM orders AS o", _SCOPE)
     assert decided == Refused(

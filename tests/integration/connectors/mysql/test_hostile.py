@@ -128,6 +128,8 @@ async def test_each_refusal_is_recorded_with_what_was_named(desk: Desk, source: 
         ("SELECT LOAD_FILE('/etc/passwd')", "LOAD_FILE"),
         ("SELECT SLEEP(5)", "SLEEP"),
         ("DROP TABLE orders", "DROP"),
+        ("SELECT id FROM orders INTO OUTFILE '/tmp/x'", "INTO"),
+        ("SELECT id FROM orders PROCEDURE ANALYSE()", "ANALYSE"),  # only the server could read it
     ):
         known = len(await desk.world.audit_events(desk.world.acme))
         with pytest.raises(QueryRefused):

@@ -7,7 +7,7 @@ from types import TracebackType
 
 import pytest
 
-from tenantry.connectors.off_loop import off_loop
+from tenantry.core.off_loop import off_loop
 
 pytestmark = pytest.mark.req("CON-3")
 
