@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tenantry.admission import Admission
 from tenantry.agent.boundary import ModelBoundary
 from tenantry.agent.loop import AgentLoop
 from tenantry.agent.parts import AgentLimits, AgentParts
@@ -109,6 +110,7 @@ class Platform:
     patterns: Patterns
     assistants: Assistants
     conversations: Conversations
+    admission: Admission
     agent: AgentLoop
     gateway: Gateway
     cursors: Cursors
@@ -187,11 +189,10 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     secrets, operator, standing = base.store.secrets, base.doors.operator, base.standing
     pepper = bytes.fromhex(secrets.key_pepper)
     tokens = TokenIssuer(bytes.fromhex(secrets.token_key), clock)
-    registry = ProviderRegistry.from_file(settings.providers_file, EmbeddedE5(clock))
-    stack.push_async_callback(registry.close)
+    registry = _registry(stack, base)
     providers = ModelDirectory(registry)
-    keys = key_encryption(settings.vault_keys, settings.data_dir, clock=clock)
-    stack.push_async_callback(keys.close)
+    admission = Admission(registry.terms(), audit, clock)
+    keys = _keys(stack, base)
     services = _lent(stack, base, keys)
     connectors = ConnectorCatalog(services)
     stack.push_async_callback(connectors.close)
@@ -235,11 +236,27 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         patterns=patterns,
         assistants=Assistants(db, audit, TOOL_NAMES),
         conversations=Conversations(db, audit),
-        agent=_agent(base, providers, Toolbox(tools)),
-        gateway=Gateway(ledger, audit, clock),
+        agent=_agent(base, admission, providers, Toolbox(tools)),
+        admission=admission,
+        gateway=Gateway(admission, ledger, audit, clock),
         cursors=Cursors(bytes.fromhex(secrets.cursor_key)),
         mint=base.mint,
     )
+
+
+def _registry(stack: AsyncExitStack, base: Foundation) -> ProviderRegistry:
+    """The platform's own accounts at providers."""
+    registry = ProviderRegistry.from_file(base.settings.providers_file, EmbeddedE5(base.clock))
+    stack.push_async_callback(registry.close)
+    return registry
+
+
+def _keys(stack: AsyncExitStack, base: Foundation) -> KeyEncryption:
+    """What the keys of all tenants are wrapped by."""
+    settings = base.settings
+    keys = key_encryption(settings.vault_keys, settings.data_dir, clock=base.clock)
+    stack.push_async_callback(keys.close)
+    return keys
 
 
 def _lent(stack: AsyncExitStack, base: Foundation, keys: KeyEncryption) -> ConnectorServices:
@@ -269,8 +286,10 @@ def _egress_policy(base: Foundation) -> EgressPolicy:
     return EgressPolicy.parse(settings.egress_allow, own)
 
 
-def _agent(base: Foundation, providers: ModelDirectory, toolbox: Toolbox) -> AgentLoop:
-    boundary = ModelBoundary(base.audit, base.ledger, base.clock)
+def _agent(
+    base: Foundation, admission: Admission, providers: ModelDirectory, toolbox: Toolbox
+) -> AgentLoop:
+    boundary = ModelBoundary(admission, base.audit, base.ledger, base.clock)
     limits = AgentLimits(max_steps=base.settings.max_steps)
     return AgentLoop(
         AgentParts(

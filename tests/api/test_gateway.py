@@ -119,7 +119,7 @@ async def test_intent_and_manifest_are_durable_before_the_call_leaves(
     ("reply", "status", "code", "attempts"),
     [
         (refusing(400, "sk-scripted-secret is wrong"), 400, "provider_rejected", 1),
-        (refusing(401, "sk-scripted-secret is wrong"), 502, "provider_rejected", 1),
+        (refusing(401, "sk-scripted-secret is wrong"), 502, "credential_refused", 1),
         (refusing(429), 503, "provider_unavailable", 3),
         (refusing(500), 503, "provider_unavailable", 3),
         (Reply("x", fault="html"), 502, "provider_malformed", 1),

@@ -3,8 +3,10 @@
 In this order, each step a condition of the next:
 
 1. Every segment of the prompt is the caller's own, or the call is refused and audited.
-2. The prompt manifest is in the audit log and the call's intent is in the ledger, both durable.
-3. The prompt leaves. While the answer streams, what it has surely used is noted in the ledger.
+2. The call is admitted and queues for its fair turn; meanwhile the prompt manifest is written to
+   the audit log and the call's intent to the ledger, both durable.
+3. Its turn has come and the prompt leaves. While the answer streams, what it has surely used is
+   noted in the ledger.
 4. However it ends, the charge says what the call is to be settled with.
 """
 
@@ -12,9 +14,11 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
+from tenantry.admission import Admission, Ask, Ticket
 from tenantry.agent.counting import OutputCount, likely_prompt_tokens, most_tokens
 from tenantry.agent.messages import Prompt, Segment
 from tenantry.core.clock import Clock
@@ -28,6 +32,7 @@ from tenantry.core.errors import (
 )
 from tenantry.core.events import AuditSink, Json, Outcome
 from tenantry.core.storable import storable
+from tenantry.fairness.bulkheads import Lane
 from tenantry.isolation.context import TenantContext
 from tenantry.metering.ledger import CallIntent, Ledger
 from tenantry.metering.usage import TokenUsage
@@ -55,6 +60,7 @@ class ModelCall:
         temperature: 0 to 2, or None for the provider's default.
         assistant_id: the assistant that asks, for the ledger and the manifest.
         assistant_version: which version of it.
+        lane: in which the call waits for its turn.
     """
 
     prompt: Prompt
@@ -63,6 +69,7 @@ class ModelCall:
     temperature: float | None = None
     assistant_id: UUID | None = None
     assistant_version: int | None = None
+    lane: Lane = "interactive"
 
     def request(self) -> ChatRequest:
         """The call as the provider gets it."""
@@ -76,9 +83,12 @@ class ModelCall:
 
 
 class ModelBoundary:
-    """Checks, records, meters and makes model calls."""
+    """Checks, admits, records, meters and makes model calls."""
 
-    def __init__(self, audit: AuditSink, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self, admission: Admission, audit: AuditSink, ledger: Ledger, clock: Clock
+    ) -> None:
+        self._admission = admission
         self._audit = audit
         self._ledger = ledger
         self._clock = clock
@@ -93,6 +103,7 @@ class ModelBoundary:
 
         Raises:
             BoundaryCrossed: a segment of the prompt is another tenant's.
+            QueueFull, FairTurnDeadline: the tenant's turn would not come, or did not in time.
             StoreUnavailable: manifest or intent cannot be written; nothing has left.
             ProviderError: the provider failed; `ProviderTimeout` when the deadline passed.
         """
@@ -100,15 +111,37 @@ class ModelBoundary:
         if ctx.deadline <= self._clock.monotonic():
             raise ProviderTimeout(_OUT_OF_TIME)
         request = call.request()
-        charge = await to_its_end(self._announce(ctx, call, request, charges))
+        ask = Ask(call.route.account, most_tokens(request), call.lane)
+        async with self._admission.admit(ctx, ask) as ticket:
+            charge = await to_its_end(self._announce(ctx, call, request, charges))
+            try:
+                await ticket.turn()
+            except BaseException:
+                charge.ended = True
+                raise
+            async with aclosing(self._answer(ctx, call, request, charge, ticket)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _answer(
+        self,
+        ctx: TenantContext,
+        call: ModelCall,
+        request: ChatRequest,
+        charge: Charge,
+        ticket: Ticket,
+    ) -> AsyncGenerator[Chunk, None]:
         watch = _Watch(charge, request, self._clock.monotonic())
         sent = replace(request, call_id=str(charge.call.call_id))
         chunks = call.route.model.stream(sent)
         try:
             while True:
                 chunk = await self._next(ctx, chunks)
+                ticket.answered()
                 if isinstance(chunk, Finished):
-                    yield watch.finished(chunk)
+                    finished = watch.finished(chunk)
+                    ticket.used(charge.usage)
+                    yield finished
                     return
                 watch.received(chunk.text)
                 if watch.is_due(self._clock.monotonic()):
@@ -119,6 +152,7 @@ class ModelBoundary:
             raise
         finally:
             charge.ended = True
+            ticket.used(charge.usage)
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
 

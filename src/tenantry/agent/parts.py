@@ -6,6 +6,7 @@ from typing import Protocol
 
 from tenantry.agent.boundary import ModelBoundary
 from tenantry.core.clock import Clock
+from tenantry.fairness.bulkheads import Lane
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database
 from tenantry.metering.ledger import Ledger
@@ -95,9 +96,11 @@ class TurnRequest:
         client_history: (role, text) of messages that the client sent along before the question.
         max_output_tokens: per model call; None leaves it to the assistant.
         temperature: None leaves it to the assistant.
+        lane: in which its model calls wait for their turns.
     """
 
     opening: Opening
     client_history: Sequence[tuple[str, str]] = ()
     max_output_tokens: int | None = None
     temperature: float | None = None
+    lane: Lane = "interactive"

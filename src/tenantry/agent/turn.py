@@ -126,6 +126,7 @@ class Turn:
             temperature=self._behaviour.temperature if temperature is None else temperature,
             assistant_id=self._version.assistant_id,
             assistant_version=self._version.version,
+            lane=self._request.lane,
         )
 
     async def _execute(self, step: Step, calls: Sequence[ToolCall]) -> list[ToolFinished]:

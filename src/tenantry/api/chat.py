@@ -13,12 +13,14 @@ from starlette.types import Send
 
 from tenantry.agent.events import AgentEvent, Answer, ToolFinished, ToolStarted
 from tenantry.api.credentials import authenticate
+from tenantry.api.lanes import lane_of
 from tenantry.api.problems import problem_body
 from tenantry.api.raw import is_raw, model_in, pass_on
 from tenantry.api.reading import read_object
 from tenantry.api.streaming import DONE, event, send_chunks, send_json, while_connected
 from tenantry.api.turns import facts, turn_request
 from tenantry.core.errors import TenantryError
+from tenantry.fairness.bulkheads import Lane
 from tenantry.gateway.forms import CHAT, Asked
 from tenantry.isolation.context import TenantContext
 from tenantry.metering.usage import TokenUsage
@@ -33,11 +35,14 @@ async def chat_completions(platform: Platform, request: Request, send: Send) -> 
     if is_raw(model_in(given)):
         await pass_on(platform, ctx, request, Asked(CHAT, given), send)
         return
-    await while_connected(request.receive, _ask(platform, ctx, given.fields, send))
+    lane = lane_of(request)
+    await while_connected(request.receive, _ask(platform, ctx, given.fields, lane, send))
 
 
-async def _ask(platform: Platform, ctx: TenantContext, body: Mapping[str, Any], send: Send) -> None:
-    turn = turn_request(body)
+async def _ask(
+    platform: Platform, ctx: TenantContext, body: Mapping[str, Any], lane: Lane, send: Send
+) -> None:
+    turn = turn_request(body, lane)
     frame = _Frame(ctx, platform.clock.now().timestamp(), turn.opening.assistant)
     events = platform.agent.run(ctx, turn)
     if body.get("stream"):

@@ -65,7 +65,7 @@ def problem_headers(error: TenantryError) -> dict[str, str]:
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
     if error.retryable:
-        headers["retry-after"] = str(math.ceil(error.retry_after_s or 2))
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s or 2)))
     return headers
 
 

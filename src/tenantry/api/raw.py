@@ -3,8 +3,10 @@
 from starlette.requests import Request
 from starlette.types import Send
 
+from tenantry.api.lanes import lane_of, queued
 from tenantry.api.streaming import send_chunks, while_connected
 from tenantry.core.errors import InvalidRequest
+from tenantry.fairness.bulkheads import Lane
 from tenantry.gateway.forms import Asked
 from tenantry.gateway.request import Given
 from tenantry.isolation.context import TenantContext
@@ -34,11 +36,13 @@ async def pass_on(
 ) -> None:
     """Make a raw call and pass its answer on, for as long as its client is there."""
     departure = platform.gateway.departure(ctx)
+    # Embedding has a lane of its own: a flood of texts takes no slot that a chat needs.
+    lane: Lane = "embedding" if asked.form.operation == "embedding" else lane_of(request)
 
     async def work() -> None:
         route = await platform.providers.resolve_raw(ctx, model_in(asked.given))
-        answer = await platform.gateway.call(ctx, route, asked, departure)
-        await send_chunks(send, answer.media_type, answer.chunks)
+        answer = await platform.gateway.call(ctx, route, asked, departure, lane)
+        await send_chunks(send, answer.media_type, answer.chunks, queued(answer.queue_s))
 
     await while_connected(request.receive, work(), departure)
 

@@ -13,6 +13,7 @@ from starlette.types import Send
 
 from tenantry.agent.events import AgentEvent, Answer
 from tenantry.api.credentials import authenticate
+from tenantry.api.lanes import lane_of
 from tenantry.api.problems import problem_body
 from tenantry.api.raw import is_raw, model_in, pass_on
 from tenantry.api.reading import read_object
@@ -20,6 +21,7 @@ from tenantry.api.response_frame import ResponseFrame
 from tenantry.api.streaming import send_chunks, send_json, while_connected
 from tenantry.api.turns import turn_request
 from tenantry.core.errors import InvalidRequest, TenantryError
+from tenantry.fairness.bulkheads import Lane
 from tenantry.gateway.forms import RESPONSES, Asked
 from tenantry.isolation.context import TenantContext
 from tenantry.platform import Platform
@@ -37,11 +39,14 @@ async def responses(platform: Platform, request: Request, send: Send) -> None:
     if is_raw(model_in(given)):
         await pass_on(platform, ctx, request, Asked(RESPONSES, given), send)
         return
-    await while_connected(request.receive, _ask(platform, ctx, given.fields, send))
+    lane = lane_of(request)
+    await while_connected(request.receive, _ask(platform, ctx, given.fields, lane, send))
 
 
-async def _ask(platform: Platform, ctx: TenantContext, body: Mapping[str, Any], send: Send) -> None:
-    turn = turn_request(as_chat(body))
+async def _ask(
+    platform: Platform, ctx: TenantContext, body: Mapping[str, Any], lane: Lane, send: Send
+) -> None:
+    turn = turn_request(as_chat(body), lane)
     created = int(platform.clock.now().timestamp())
     frame = ResponseFrame(ctx.request_id, created, turn.opening.assistant)
     events = platform.agent.run(ctx, turn)

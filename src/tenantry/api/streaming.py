@@ -1,12 +1,14 @@
 """Sends bytes as they come, and stops the work behind them when the client goes away."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, cast
 
 import orjson
 from starlette.types import Receive, Send
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Leaving(Protocol):
@@ -66,12 +68,16 @@ async def while_connected(
 async def send_json(send: Send, status: int, body: object) -> None:
     """One JSON response."""
     content = orjson.dumps(body)
-    await _start(send, status, b"application/json", len(content))
+    length = (b"content-length", str(len(content)).encode())
+    await _start(send, status, b"application/json", (length,))
     await send({"type": "http.response.body", "body": content})
 
 
 async def send_chunks(
-    send: Send, media_type: str, chunks: AsyncGenerator[bytes, None] | AsyncIterator[bytes]
+    send: Send,
+    media_type: str,
+    chunks: AsyncGenerator[bytes, None] | AsyncIterator[bytes],
+    headers: Headers = (),
 ) -> None:
     """A response of unknown length, piece by piece.
 
@@ -81,11 +87,11 @@ async def send_chunks(
     async with aclosing(_as_generator(chunks)) as pieces:
         async for piece in pieces:
             if not started:
-                await _start(send, 200, media_type.encode())
+                await _start(send, 200, media_type.encode(), headers)
                 started = True
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     if not started:
-        await _start(send, 200, media_type.encode())
+        await _start(send, 200, media_type.encode(), headers)
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -97,11 +103,9 @@ def event(data: object) -> bytes:
 DONE = b"data: [DONE]\n\n"
 
 
-async def _start(send: Send, status: int, media_type: bytes, length: int | None = None) -> None:
-    headers = [(b"content-type", media_type)]
-    if length is not None:
-        headers.append((b"content-length", str(length).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def _start(send: Send, status: int, media_type: bytes, headers: Headers) -> None:
+    sent = [(b"content-type", media_type), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": sent})
 
 
 async def _as_generator(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -7,13 +7,14 @@ from tenantry.agent.events import Answer
 from tenantry.agent.parts import TurnRequest
 from tenantry.core.errors import InvalidRequest, NotFound
 from tenantry.core.ids import ConversationId, parse_id
+from tenantry.fairness.bulkheads import Lane
 from tenantry.sessions.session import Opening
 
 _MOST_MESSAGES = 200
 
 
-def turn_request(body: Mapping[str, Any]) -> TurnRequest:
-    """What the member asks, out of a chat completion request.
+def turn_request(body: Mapping[str, Any], lane: Lane) -> TurnRequest:
+    """What the member asks, out of a chat completion request that waits in this lane.
 
     Raises:
         InvalidRequest: messages are missing or of a form that assistants do not take.
@@ -36,6 +37,7 @@ def turn_request(body: Mapping[str, Any]) -> TurnRequest:
         history,
         _number(body, int, "max_completion_tokens", "max_tokens"),
         _number(body, (int, float), "temperature"),
+        lane,
     )
 
 

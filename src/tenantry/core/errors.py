@@ -8,9 +8,10 @@
     ├── Conflict
     ├── ContextMissing, ContextInvalid
     ├── QueryRefused, QueryTimeout, QueryFailed ── SourceUnreachable
-    ├── PoolExhausted
+    ├── PoolExhausted, QueueFull, FairTurnDeadline
     ├── SecretUnreadable, VaultUnavailable
-    ├── ProviderError ── ProviderUnavailable, ProviderTimeout, ProviderRejected, ProviderMalformed
+    ├── ProviderError ── ProviderUnavailable ── BreakerOpen, AccountLimited;
+    │     ProviderTimeout; ProviderRejected ── CredentialRefused; ProviderMalformed
     ├── StoreUnavailable
     └── StartupRefused
 
@@ -28,11 +29,11 @@ class TenantryError(Exception):
     code: ClassVar[str] = "internal_error"
     http_status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
-    retry_after_s: float | None = None
-    """Seconds after which it may go better, where that is known."""
 
-    def __init__(self, message: str | None = None) -> None:
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
+        """With `retry_after_s`: seconds after which it may go better, where that is known."""
         super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+        self.retry_after_s = retry_after_s
 
     @property
     def message(self) -> str:
@@ -154,6 +155,22 @@ class PoolExhausted(TenantryError):
     retryable = True
 
 
+class QueueFull(TenantryError):
+    """Too many of your calls wait for their turn already. Send fewer at once."""
+
+    code = "queue_full"
+    http_status = 429
+    retryable = True
+
+
+class FairTurnDeadline(TenantryError):
+    """The call's fair turn would not have come in time. Try again shortly."""
+
+    code = "fair_turn_deadline"
+    http_status = 503
+    retryable = True
+
+
 class SecretUnreadable(TenantryError):
     """A sealed credential could not be opened."""
 
@@ -190,6 +207,19 @@ class ProviderUnavailable(ProviderError):
     retryable = True
 
 
+class BreakerOpen(ProviderUnavailable):
+    """The model provider keeps failing; it is left alone for a while."""
+
+    code = "breaker_open"
+
+
+class AccountLimited(ProviderUnavailable):
+    """The model provider takes no more calls of this account just now."""
+
+    code = "account_limited"
+    http_status = 429
+
+
 class ProviderTimeout(ProviderError):
     """The model provider did not answer in time."""
 
@@ -202,6 +232,12 @@ class ProviderRejected(ProviderError):
     """The model provider refused the request."""
 
     code = "provider_rejected"
+
+
+class CredentialRefused(ProviderRejected):
+    """The model provider refuses the account's credential. It must be replaced."""
+
+    code = "credential_refused"
 
 
 class ProviderMalformed(ProviderError):

@@ -5,9 +5,11 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
+from tenantry.admission import Admission, Ask, Ticket
 from tenantry.core.clock import Clock
 from tenantry.core.errors import ProviderTimeout, TenantryError
 from tenantry.core.events import AuditSink, Json
+from tenantry.fairness.bulkheads import Lane
 from tenantry.gateway.departure import Departure, Departures
 from tenantry.gateway.forms import Asked
 from tenantry.gateway.relay import Relay
@@ -31,16 +33,23 @@ class _CallersFaultError(RequestRejected):
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
-    """What goes back to the client: media type and bytes. Iterate to the end, or `aclose`."""
+    """What goes back to the client: media type and bytes. Iterate to the end, or `aclose`.
+
+    `queue_s` is how long the call waited for its turn.
+    """
 
     media_type: str
     chunks: AsyncIterator[bytes]
+    queue_s: float
 
 
 class Gateway:
     """Forwards raw calls for every tenant; keeps nothing between two calls."""
 
-    def __init__(self, ledger: Ledger, audit: AuditSink, clock: Clock) -> None:
+    def __init__(
+        self, admission: Admission, ledger: Ledger, audit: AuditSink, clock: Clock
+    ) -> None:
+        self._admission = admission
         self._ledger = ledger
         self._audit = audit
         self._clock = clock
@@ -57,26 +66,46 @@ class Gateway:
         route: RawRoute,
         asked: Asked,
         departure: Departure,
+        lane: Lane = "interactive",
     ) -> RawAnswer:
-        """Send what is asked to its provider.
+        """Send what is asked to its provider, when it is the tenant's turn.
 
         Raises:
             InvalidRequest: it is not what it must be, or the model is not asked by this API.
+            QueueFull, FairTurnDeadline: its turn would not come, or did not come in time.
             ProviderError: it could not be reached, or refused; the call is settled then.
             StoreUnavailable: the intent or the manifest cannot be written; nothing was sent.
         """
         door = route.door(asked.form.surface)
         request = asked.prepare(route)
-        opened = await self._announce(ctx, route, asked, request)
-        call = RunningCall(ctx, opened, asked, request)
-        departure.is_sent = True
-        response = await self._send(route, door, call)
+        ticket = self._admission.enter(ctx, Ask(route.account, request.bound, lane))
+        call = await self._announced(ctx, route, asked, request, ticket)
+        response = await self._send(route, door, call, departure)
         if request.stream:
-            return RawAnswer("text/event-stream", self._relay.stream(call, response))
-        return RawAnswer("application/json", self._relay.whole(call, response))
+            answer = self._relay.stream(call, response)
+            return RawAnswer("text/event-stream", answer, ticket.queue_s)
+        return RawAnswer("application/json", self._relay.whole(call, response), ticket.queue_s)
 
-    async def _send(self, route: RawRoute, door: Door, call: RunningCall) -> UpstreamResponse:
-        """The provider's answer, after as many attempts as the account allows.
+    async def _announced(
+        self,
+        ctx: TenantContext,
+        route: RawRoute,
+        asked: Asked,
+        request: RawRequest,
+        ticket: Ticket,
+    ) -> RunningCall:
+        """The call, announced while it waits for its turn."""
+        try:
+            opened = await self._announce(ctx, route, asked, request)
+        except BaseException as error:
+            await ticket.leave(error)
+            raise
+        return RunningCall(ctx, opened, asked, request, ticket)
+
+    async def _send(
+        self, route: RawRoute, door: Door, call: RunningCall, departure: Departure
+    ) -> UpstreamResponse:
+        """The provider's answer, once it is the call's turn, after as many attempts as are allowed.
 
         Only what was never sent, or what the provider itself said had failed, is tried again: so
         no two attempts are ever billed. A call that failed otherwise is settled with its prompt,
@@ -84,19 +113,22 @@ class Gateway:
         """
         headers = {**call.asked.headers, "x-client-request-id": str(call.open.call_id)}
         sent, attempt = Call(door.path, call.request.body, route.retry, headers=headers), Attempt()
-        left_s = max(0.0, call.ctx.deadline - self._clock.monotonic())
         try:
+            await call.ticket.turn()
+            departure.is_sent = True
+            left_s = max(0.0, call.ctx.deadline - self._clock.monotonic())
             async with asyncio.timeout(left_s):
                 response = await open_call(door.upstream, sent, attempt)
         except BaseException as error:
             if attempt.is_out:
                 call.sent()
-            await call.settle(self._ledger)
+            await call.settle(self._ledger, error)
             if isinstance(error, TimeoutError):
                 raise ProviderTimeout("The request ran out of time.") from error
             if isinstance(error, RequestRejected):
                 raise _CallersFaultError(error.message) from error
             raise
+        call.ticket.answered()
         call.sent()
         return response
 

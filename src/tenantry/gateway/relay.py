@@ -34,6 +34,7 @@ class Relay:
             ProviderMalformed: it is not JSON, or too large.
         """
         body = bytearray()
+        failed: BaseException | None = None
         try:
             async for chunk in response.chunks:
                 body += chunk
@@ -45,9 +46,12 @@ class Relay:
                 call.reported(reported)
             else:
                 call.guess(len(body))
+        except BaseException as error:
+            failed = error
+            raise
         finally:
             response.close()
-            await call.settle(self._ledger)
+            await call.settle(self._ledger, failed)
         yield bytes(body)
 
     async def stream(self, call: RunningCall, response: UpstreamResponse) -> AsyncIterator[bytes]:
@@ -60,6 +64,7 @@ class Relay:
         hides = call.request.hides_usage
         noted_at, unnoted_bytes = self._clock.monotonic(), 0
         is_whole = False
+        failed: BaseException | None = None
         try:
             async for chunk in response.chunks:
                 late.feed(chunk)
@@ -77,11 +82,14 @@ class Relay:
             call.note(ended)
             if not ended.finished or ended.malformed:
                 raise ProviderMalformed("The model provider broke off its answer.")
+        except BaseException as error:
+            failed = error
+            raise
         finally:
             if not is_whole:
                 call.note(late.now())
             response.close()
-            await call.settle(self._ledger)
+            await call.settle(self._ledger, failed)
         yield _asked_for(frames.rest(), hides)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tenantry.admission import Ticket
 from tenantry.gateway.forms import Asked
 from tenantry.gateway.request import RawRequest
 from tenantry.isolation.context import TenantContext
@@ -23,6 +24,7 @@ class RunningCall:
         open: as the ledger knows it.
         asked: what the client asks.
         request: what is sent.
+        ticket: its leave, and its slot.
         usage: what it has used, as far as is known.
         confirmed: whether those are the provider's own figures.
         upstream_id: the provider's own id of the answer.
@@ -32,6 +34,7 @@ class RunningCall:
     open: OpenCall
     asked: Asked
     request: RawRequest
+    ticket: Ticket
     usage: TokenUsage = field(default_factory=TokenUsage)
     confirmed: bool = True
     upstream_id: str = ""
@@ -60,14 +63,17 @@ class RunningCall:
         output = 0 if self.asked.form.operation == "embedding" else -(-size_bytes // _BYTES_A_TOKEN)
         self.usage = TokenUsage(self.usage.input_tokens, output_tokens=output, estimated=True)
 
-    async def settle(self, ledger: Ledger) -> None:
-        """Close the call in the ledger; done to its end, whoever asked for it is gone."""
-        await to_its_end(
-            ledger.close(
-                self.ctx,
-                self.open,
-                self.usage,
-                confirmed=self.confirmed,
-                upstream_id=self.upstream_id,
-            )
+    async def settle(self, ledger: Ledger, error: BaseException | None) -> None:
+        """Close the call, which `error` ended; done to its end, whoever asked for it is gone."""
+        await to_its_end(self._settle(ledger, error))
+
+    async def _settle(self, ledger: Ledger, error: BaseException | None) -> None:
+        self.ticket.used(self.usage)
+        await self.ticket.leave(error)
+        await ledger.close(
+            self.ctx,
+            self.open,
+            self.usage,
+            confirmed=self.confirmed,
+            upstream_id=self.upstream_id,
         )

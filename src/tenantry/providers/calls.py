@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from tenantry.core.errors import (
+    CredentialRefused,
     InvalidRequest,
     ProviderError,
     ProviderMalformed,
@@ -32,6 +33,7 @@ _GRACE_S = 0.2
 """Seconds for the end of the body to follow the last event, so that the connection can be kept."""
 _MOST_REFUSAL_BYTES = 64 << 10
 _TRY_AGAIN = frozenset({408, 425, 429})
+_TOO_MUCH = frozenset({429, 503, 529})
 _REQUEST_AT_FAULT = frozenset({400, 404, 413, 415, 422})
 _KNOWN_CODES = frozenset(
     {
@@ -47,6 +49,10 @@ _KNOWN_CODES = frozenset(
 
 class RequestRejected(ProviderRejected):
     """The model provider refused what was sent, not who sent it."""
+
+
+class Overloaded(ProviderUnavailable):
+    """The model provider takes no more calls just now (429, 503, 529)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +216,14 @@ def refusal(status: int, body: bytes) -> ProviderError:
     """The error that a status other than 200 stands for; no text of the body is passed on."""
     code = _known_code(body)
     told = f"HTTP {status}, {code}" if code else f"HTTP {status}"
+    if status in _TOO_MUCH:
+        return Overloaded(f"The model provider cannot answer just now ({told}).")
     if status in _TRY_AGAIN or status >= 500:
         return ProviderUnavailable(f"The model provider cannot answer just now ({told}).")
     if status in _REQUEST_AT_FAULT:
         return RequestRejected(f"The model provider refused the request ({told}).")
     if status in {401, 403}:
-        return ProviderRejected(f"The model provider refused the account's credential ({told}).")
+        return CredentialRefused(f"The model provider refused the account's credential ({told}).")
     return ProviderRejected(f"The model provider refused the request ({told}).")
 
 

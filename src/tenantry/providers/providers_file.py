@@ -62,6 +62,35 @@ class TimeoutsEntry(_Entry):
     idle_s: _Seconds = 60.0
 
 
+class ConcurrencyEntry(_Entry):
+    """How many calls the account bears at once, and how long calls may queue for their turn.
+
+    Attributes:
+        min: calls at once, however much it complains.
+        max: calls at once, however well it goes.
+        start: calls at once to begin with; 64, or what `min` and `max` allow of it, unless given.
+        queue: calls of one tenant that may wait.
+        wait_s: how long one of them may wait.
+    """
+
+    min: int = Field(default=4, ge=1, le=10_000)
+    max: int = Field(default=256, ge=1, le=10_000)
+    start: int | None = Field(default=None, ge=1, le=10_000)
+    queue: int = Field(default=64, ge=1, le=10_000)
+    wait_s: _Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.min <= self.first <= self.max:
+            raise ValueError("concurrency must be min <= start <= max")
+        return self
+
+    @property
+    def first(self) -> int:
+        """Calls at once to begin with."""
+        return max(self.min, min(64, self.max)) if self.start is None else self.start
+
+
 class AccountEntry(_Entry):
     """One account: a base URL, a key and the models behind them.
 
@@ -76,6 +105,7 @@ class AccountEntry(_Entry):
         max_tokens_field: what an OpenAI-compatible server calls the output bound.
         timeouts: how long to wait for it.
         attempts: calls made in all when it says that it cannot answer just now.
+        concurrency: how many calls it bears at once.
         models: what it offers.
     """
 
@@ -88,6 +118,7 @@ class AccountEntry(_Entry):
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     timeouts: TimeoutsEntry = TimeoutsEntry()
     attempts: int = Field(default=3, ge=1, le=10)
+    concurrency: ConcurrencyEntry = ConcurrencyEntry()
     models: tuple[ModelEntry, ...] = Field(min_length=1)
 
     @property

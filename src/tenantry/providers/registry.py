@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tenantry.core.errors import NotFound, StartupRefused
+from tenantry.fairness.accounts import AccountTerms
+from tenantry.fairness.concurrency import Bounds
 from tenantry.providers.accounts import Account, open_account
 from tenantry.providers.base import Embedder, ModelRoute, UpstreamAccount
 from tenantry.providers.keyless import KeylessAnswerer, Thresholds
@@ -35,6 +37,7 @@ class ProviderRegistry:
                        {"name": "text-embedding-3-small", "kind": "embedding"}]},
            {"name": "vllm", "kind": "openai_compatible", "base_url": "http://10.0.0.7:8000/v1",
             "max_tokens_field": "max_tokens", "timeouts": {"first_s": 120},
+            "concurrency": {"min": 4, "max": 32, "start": 16},
             "models": [{"name": "qwen", "upstream": "Qwen/Qwen3-8B"}]},
            {"name": "anthropic", "kind": "anthropic", "key_file": "anthropic.key",
             "models": [{"name": "claude-sonnet-4-5"}]},
@@ -125,6 +128,14 @@ class ProviderRegistry:
         if model_name not in self._raw:
             raise NotFound("There is no such model here.")
         return self._raw[model_name]
+
+    def terms(self) -> dict[str, AccountTerms]:
+        """What each account bears at once, by its name."""
+        entries = {name: account.entry.concurrency for name, account in self._accounts.items()}
+        return {
+            name: AccountTerms(Bounds(it.min, it.max, it.first), it.queue, it.wait_s)
+            for name, it in entries.items()
+        }
 
     async def close(self) -> None:
         """Drop every connection, and let go of local models."""

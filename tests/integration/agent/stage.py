@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from tenantry.admission import Admission
 from tenantry.agent.boundary import ModelBoundary
 from tenantry.agent.events import AgentEvent, Answer
 from tenantry.agent.loop import AgentLoop
@@ -114,7 +115,9 @@ class Stage:
         return await self.assistants.create(ctx, "analyst", Draft(instructions, MODEL, **more))
 
     def boundary(self, clock: Clock | None = None) -> ModelBoundary:
-        return ModelBoundary(self.world.audit, self.ledger, clock or self.world.clock)
+        clock = clock or self.world.clock
+        admission = Admission({}, self.world.audit, clock)
+        return ModelBoundary(admission, self.world.audit, self.ledger, clock)
 
     def route(self, model: ChatModel, most: int = 1000) -> ModelRoute:
         account = UpstreamAccount("scripted")

@@ -1,0 +1,300 @@
+"""Whose turn it is at one pool: a Virtual Token Counter on a lazy heap, with headroom.
+
+Each tenant has a counter of what it has used, by weight. A call is charged the most it may use
+when it gets its slot, and what it did use when it ends; the tenant that waits with the smallest
+counter is next. So of two tenants that wait in the same lane none is ever let in while it is ahead,
+and what they get differs by at most two requests over any time.
+
+- **No credit.** A tenant that comes to wait starts where those who wait are, or where the last one
+  was: time in which it wanted nothing is lost. That virtual time survives an empty queue.
+- **Headroom.** Calls are never interrupted, so slots that are all taken by long calls help nobody
+  who comes. While no more than the headroom is free, nobody starts a call unless somebody below
+  its share of the slots waits (ADR 15). Even then whoever has used less goes first.
+- **Lanes.** The headroom is also closed to a lane that has its slots (`bulkheads`).
+
+Pure: no clock, no event loop. All operations take O(log n) in the tenants that wait; a choice in
+the headroom looks past tenants at their share, of which there are no more than slots.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tenantry.core.ids import TenantId
+from tenantry.fairness.bulkheads import LANES, guaranteed
+from tenantry.fairness.lane_queue import LaneQueue
+from tenantry.fairness.turns import Place, State, Turn
+
+_RECENT_S = 60.0
+"""So long after a second tenant was here the pool counts as shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What of one tenant may wait at a pool.
+
+    Attributes:
+        requests: calls, at most.
+        cost: units that they may use, at most; a single call may be larger.
+        places: tenants remembered that want nothing just now.
+    """
+
+    requests: int = 64
+    cost: float = 4_000_000.0
+    places: int = 10_000
+
+
+class Scheduler:
+    """Lets calls of many tenants into the slots of one pool.
+
+    Attributes:
+        running: slots taken.
+        waiting: calls that wait.
+        active: tenants that wait or run.
+    """
+
+    def __init__(
+        self, capacity: int, bounds: Bounds | None = None, *, has_headroom: bool = True
+    ) -> None:
+        """Without headroom for a pool that only one tenant can ever use."""
+        self.running = 0
+        self.waiting = 0
+        self.active = 0
+        self._capacity = capacity
+        self._has_headroom = has_headroom
+        self._bounds = bounds or Bounds()
+        # By number: a UUID's own hash and comparison are Python's, and cost a fifth of a decision.
+        self._places: dict[int, Place] = {}
+        self._idle: OrderedDict[int, None] = OrderedDict()
+        self._lanes = tuple(LaneQueue(lane, capacity) for lane in range(len(LANES)))
+        self._busy: list[LaneQueue] = []  # those in which somebody waits
+        self._stamps = 0
+        self._virtual = 0.0
+        self._weight = 0.0  # of the tenants that wait or run
+        self._progress = 0.0  # fair share, by weight, of what was served since the start
+        self._latest: Place | None = None
+        self._latest_at = self._other_at = float("-inf")
+
+    @property
+    def capacity(self) -> int:
+        """Slots."""
+        return self._capacity
+
+    @capacity.setter
+    def capacity(self, slots: int) -> None:
+        self._capacity = slots
+        for lane in self._lanes:
+            lane.own = guaranteed(lane.number, slots)
+
+    def has_room(self, tenant: TenantId, cost: float) -> bool:
+        """Whether a call of the tenant may queue up; `offer` it only then."""
+        place = self._places.get(tenant.int)
+        if place is None or not place.waiting:
+            return True
+        bounds = self._bounds
+        return place.waiting < bounds.requests and place.waiting_cost + cost <= bounds.cost
+
+    def offer(
+        self, tenant: TenantId, cost: float, now: float, lane: int = 0, weight: float = 1.0
+    ) -> Turn:
+        """Queue a call up; `next` says when its turn has come.
+
+        Args:
+            tenant: whose call.
+            cost: the most it may use, in units, above 0.
+            now: seconds, monotonic.
+            lane: number of its lane.
+            weight: the tenant's weight now, above 0.
+        """
+        place = self._places.get(tenant.int)
+        if place is None:
+            place = self._places[tenant.int] = Place(tenant, weight)
+        if place.is_idle:
+            self._activate(place, weight)
+        elif place.weight != weight:
+            self._reweigh(place, weight)
+        if not place.waiting:
+            first = self._first(self._busy)
+            here = self._virtual if first is None else first.settled
+            if here > place.settled:
+                place.settled = here
+        self._seen(place, now)
+        turn = Turn(place, lane, cost, now)
+        self._join(turn)
+        return turn
+
+    def next(self, now: float) -> Turn | None:
+        """The call that gets a slot now; None while nobody may have one."""
+        free = self._capacity - self.running
+        if free <= 0 or not self.waiting:
+            return None
+        lanes: Sequence[LaneQueue] = self._busy
+        if free > self.headroom(now):
+            place = self._first(lanes)
+        else:
+            lanes = [
+                lane
+                for lane in lanes
+                if lane.running < lane.own and lane.has_below(self._capacity, self._weight)
+            ]
+            place = self._first(lanes)
+        if place is None:
+            return None
+        turn = place.next(lane.number for lane in lanes)
+        if turn is not None:
+            self._start(turn, now)
+        return turn
+
+    def settle(self, turn: Turn, used: float, now: float) -> None:
+        """A call has ended and used so many units; its slot is free. Nothing if it was over."""
+        if turn.state is not State.RUNNING:
+            return
+        place = turn.place
+        turn.state = State.OVER
+        self.running -= 1
+        self._lanes[turn.lane].running -= 1
+        place.running -= 1
+        # Nothing runs, nothing is held: sums of fractions would leave a trace.
+        place.held = place.held - turn.charge if place.running else 0.0
+        place.settled += used / place.weight
+        place.tally.served += used
+        self._progress += used / self._weight
+        self._seen(place, now)
+        if place.waiting:
+            self._queue(place)
+        elif not place.running:
+            self._deactivate(place)
+
+    def cancel(self, turn: Turn, now: float) -> None:
+        """The caller has gone: a waiting call leaves its queue, a running one used nothing."""
+        if turn.state is State.RUNNING:
+            self.settle(turn, 0.0, now)
+        elif turn.state is State.WAITING:
+            turn.state = State.OVER
+            self._leave(turn)
+            place = turn.place
+            if place.waiting:
+                self._queue(place)
+            elif not place.running:
+                self._deactivate(place)
+
+    def headroom(self, now: float) -> int:
+        """Free slots that are kept for tenants below their share."""
+        if not self._has_headroom:
+            return 0
+        slots = self._capacity
+        if self.active > 1 or now - self._other_at < _RECENT_S:
+            return -(-slots // 4) if slots <= 16 else -(-slots // 8)
+        return -(-slots // 16) if slots >= 8 else 0
+
+    def share(self, place: Place) -> float:
+        """Slots that are the tenant's among those who are here; room for a newcomer is left."""
+        return self._capacity * place.weight / max(self._weight, 2 * place.weight)
+
+    def entitled(self, place: Place) -> float:
+        """Units that were the tenant's fair share of what was served while it wanted any."""
+        since = 0.0 if place.is_idle else self._progress - place.tally.mark
+        return place.tally.entitled + since * place.weight
+
+    def find(self, tenant: TenantId) -> Place | None:
+        """A tenant's place, if it was here lately."""
+        return self._places.get(tenant.int)
+
+    def places(self) -> Iterator[Place]:
+        """Every tenant that was here lately."""
+        return iter(self._places.values())
+
+    def reweigh(self, weights: Mapping[TenantId, float]) -> None:
+        """Take up changed weights at once; whoever is not named weighs 1."""
+        for place in self._places.values():
+            weight = weights.get(place.tenant, 1.0)
+            if weight != place.weight and not place.is_idle:
+                self._reweigh(place, weight)
+
+    def _join(self, turn: Turn) -> None:
+        place, lane = turn.place, self._lanes[turn.lane]
+        line = place.line(turn.lane)
+        is_first = line.first is None
+        line.join(turn)
+        place.waiting += 1
+        place.waiting_cost += turn.cost
+        self.waiting += 1
+        lane.waiting += 1
+        if lane.waiting == 1:
+            self._busy.append(lane)
+        if is_first:
+            self._queue(place)
+
+    def _leave(self, turn: Turn) -> None:
+        place, lane = turn.place, self._lanes[turn.lane]
+        place.line(turn.lane).leave(turn)
+        place.waiting -= 1
+        place.stamp = 0
+        place.waiting_cost = place.waiting_cost - turn.cost if place.waiting else 0.0
+        self.waiting -= 1
+        lane.waiting -= 1
+        if not lane.waiting:
+            self._busy.remove(lane)
+
+    def _start(self, turn: Turn, now: float) -> None:
+        self._leave(turn)
+        place = turn.place
+        turn.state, turn.started = State.RUNNING, now
+        if place.settled > self._virtual:
+            self._virtual = place.settled
+        turn.charge = turn.cost / place.weight
+        place.held += turn.charge
+        place.running += 1
+        self.running += 1
+        self._lanes[turn.lane].running += 1
+        if place.waiting:
+            self._queue(place)
+        place.tally.started(now - turn.since)
+
+    def _queue(self, place: Place) -> None:
+        """Enter a tenant that waits with its counter as it is now; older entries are outdated."""
+        self._stamps = place.stamp = self._stamps + 1
+        key, lines = place.settled + place.held, place.lines
+        for lane in self._busy:
+            line = lines[lane.number]
+            if line is not None and line.first is not None:
+                lane.enter(key, place.stamp, place)
+
+    def _first(self, lanes: Sequence[LaneQueue]) -> Place | None:
+        """The waiting tenant with the smallest counter."""
+        if len(lanes) == 1:
+            return lanes[0].first()
+        firsts = [place for lane in lanes if (place := lane.first()) is not None]
+        return min(firsts, key=_order, default=None)
+
+    def _seen(self, place: Place, now: float) -> None:
+        if place is not self._latest:
+            self._other_at, self._latest = self._latest_at, place
+        self._latest_at = now
+
+    def _activate(self, place: Place, weight: float) -> None:
+        self._idle.pop(place.tenant.int, None)
+        place.is_idle, place.weight = False, weight
+        place.tally.mark = self._progress
+        self.active += 1
+        self._weight += weight
+
+    def _deactivate(self, place: Place) -> None:
+        place.tally.entitled = self.entitled(place)
+        place.is_idle = True
+        self._idle[place.tenant.int] = None
+        self.active -= 1
+        self._weight = self._weight - place.weight if self.active else 0.0
+        if len(self._idle) > self._bounds.places:
+            # Whoever was idle longest: it comes back where the others are then.
+            del self._places[self._idle.popitem(last=False)[0]]
+
+    def _reweigh(self, place: Place, weight: float) -> None:
+        place.tally.entitled = self.entitled(place)
+        place.tally.mark = self._progress
+        self._weight += weight - place.weight
+        place.weight = weight
+
+
+def _order(place: Place) -> tuple[float, int]:
+    return place.key, place.stamp

@@ -1,0 +1,1 @@
+"""Fair turns, part by part."""
