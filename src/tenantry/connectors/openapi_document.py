@@ -63,6 +63,21 @@ class ApiOperation:
         """What its method says: only GET and HEAD are safe (RFC 9110, 9.2.1)."""
         return "read" if self.method.lower() in _READS else "write"
 
+    @property
+    def arguments(self) -> Schema:
+        """Closed schema of all its arguments: parameters by their keys, and `body`."""
+        properties: Schema = {each.key: each.schema for each in self.parameters}
+        required: list[Json] = [each.key for each in self.parameters if each.required]
+        if self.body is not None:
+            properties["body"] = self.body
+            required += ["body"] if self.body_required else []
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class ApiDocument:

@@ -6,10 +6,10 @@ exposed it with a reason; whatever is not in it is refused.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Literal
 
-from tenantry.connectors.openapi_document import ApiOperation
 from tenantry.connectors.openapi_schema import Schema, Unreadable, clean
 from tenantry.connectors.reserved_names import is_reserved
 from tenantry.core.errors import InvalidRequest
@@ -39,7 +39,7 @@ class Exposure:
     """What a configuration says about arguments.
 
     Attributes:
-        fixed: values that it fills, by key; of a body, `body.a.b`.
+        fixed: values that it fills, by key; of an argument's own parts, `body.a.b`.
         expose: keys that a model may fill all the same.
     """
 
@@ -47,9 +47,26 @@ class Exposure:
     expose: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """An argument that the configuration fills.
+
+    Attributes:
+        key: as the configuration names it.
+        path: where it is among the arguments.
+        value: what it is.
+        schema: what the source says that it must be.
+    """
+
+    key: str
+    path: tuple[str, ...]
+    value: Json
+    schema: Json
+
+
 @dataclass(slots=True)
 class _Used:
-    fixed: set[str] = field(default_factory=set)
+    fixed: list[Fixed] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
 
 
@@ -58,48 +75,45 @@ class Offer:
     """An operation as a model may call it.
 
     Attributes:
-        operation: as the document says.
+        name: of the operation.
+        description: what it does, as the source says, cleaned: untrusted.
+        effect: `write` when it changes something.
         schema: closed schema of the arguments that a model fills.
-        fixed: values that the configuration fills, by key.
+        fixed: what the configuration fills.
         hidden: keys of optional arguments that are not shown.
     """
 
-    operation: ApiOperation
+    name: str
+    description: str
+    effect: Literal["read", "write"]
     schema: Schema
-    fixed: Mapping[str, Json]
-    hidden: tuple[str, ...]
+    fixed: tuple[Fixed, ...] = ()
+    hidden: tuple[str, ...] = ()
 
 
-def offered(operation: ApiOperation, exposure: Exposure) -> Offer:
+def offered(operation: Offer, exposure: Exposure) -> Offer:
     """The operation with what a model may fill.
+
+    Args:
+        operation: with the closed schema of all its arguments.
+        exposure: what the configuration says about them.
 
     Raises:
         Unreadable: an argument that it must have may not be filled by a model, nor is it fixed.
     """
     used = _Used()
-    whole: Schema = {
-        "type": "object",
-        "properties": {each.key: each.schema for each in operation.parameters},
-        "required": [each.key for each in operation.parameters if each.required],
-        "additionalProperties": False,
-    }
-    if operation.body is not None and isinstance(whole["properties"], dict):
-        whole["properties"]["body"] = operation.body
-        if operation.body_required:
-            whole["required"] = [*_names(whole), "body"]
-    schema = _shown(whole, exposure, "", used)
-    fixed = {key: exposure.fixed[key] for key in exposure.fixed if key in used.fixed}
-    return Offer(operation, schema, fixed, tuple(used.hidden))
+    schema = _shown(operation.schema, exposure, (), used)
+    return replace(operation, schema=schema, fixed=tuple(used.fixed), hidden=tuple(used.hidden))
 
 
-def _shown(schema: Schema, exposure: Exposure, at: str, used: _Used) -> Schema:
+def _shown(schema: Schema, exposure: Exposure, at: tuple[str, ...], used: _Used) -> Schema:
     shown: Schema = dict(schema)
     if isinstance(choices := schema.get("anyOf"), list):
         shown["anyOf"] = [_shown(c, exposure, at, used) for c in choices if isinstance(c, dict)]
     for inside in ("items", "additionalProperties"):
         if isinstance(inner := schema.get(inside), dict):
             # No key of `fixed` has brackets: one value for every item would be a guess.
-            shown[inside] = _shown(inner, exposure, f"{at}[]", used)
+            shown[inside] = _shown(inner, exposure, (*at[:-1], f"{at[-1] if at else ''}[]"), used)
     if isinstance(named := schema.get("properties"), dict):
         shown |= _properties(named, set(_names(schema)), (exposure, at, used))
         if not shown["required"]:
@@ -108,14 +122,15 @@ def _shown(schema: Schema, exposure: Exposure, at: str, used: _Used) -> Schema:
 
 
 def _properties(
-    named: Schema, required: set[str], among: tuple[Exposure, str, _Used]
+    named: Schema, required: set[str], among: tuple[Exposure, tuple[str, ...], _Used]
 ) -> dict[str, Json]:
     exposure, at, used = among
     kept: Schema = {}
     for name, inner in named.items():
-        key = f"{at}.{name}" if at else name
+        path = (*at, name)
+        key = ".".join(path)
         if key in exposure.fixed:
-            used.fixed.add(key)
+            used.fixed.append(Fixed(key, path, exposure.fixed[key], inner))
             required.discard(name)
         elif key not in exposure.expose and is_reserved(name, _text(inner, "description")):
             if name in required:
@@ -125,18 +140,18 @@ def _properties(
                 )
             used.hidden.append(key)
         elif isinstance(inner, dict):
-            kept[name] = _shown(inner, exposure, key, used)
+            kept[name] = _shown(inner, exposure, path, used)
     return {"properties": kept, "required": sorted(required)}
 
 
-def check(offer: Offer, arguments: Mapping[str, Json]) -> None:
+def check(schema: Schema, arguments: Mapping[str, Json]) -> None:
     """Refuse arguments that do not fit what is shown.
 
     Raises:
         DoesNotFit: they do not; the message says what to mend.
     """
-    errors = _errors(offer.schema, arguments)
-    unknown = [*_surplus(offer.schema, arguments, ""), *_reserved_keys(offer.schema, arguments)]
+    errors = _errors(schema, arguments)
+    unknown = [*_surplus(schema, arguments, ""), *_reserved_keys(schema, arguments)]
     if unknown:
         names = tuple(dict.fromkeys(clean(name, 60) for name in unknown[:_MOST_NAMES]))
         raise DoesNotFit(f"{_EXTRA}{', '.join(names)}.", names)
@@ -148,29 +163,46 @@ def check(offer: Offer, arguments: Mapping[str, Json]) -> None:
         raise DoesNotFit("; ".join(said) + ".")
 
 
-def check_fixed(operation: ApiOperation, fixed: Mapping[str, Json]) -> None:
-    """Refuse values of a configuration that do not fit the parameter they are for.
+def check_use(offers: Mapping[str, Offer], left_out: Mapping[str, str], exposure: Exposure) -> None:
+    """Refuse a configuration that offers nothing, fixes what is nowhere, or does not fit.
 
     Raises:
-        InvalidRequest: one does not.
+        InvalidRequest: it does, and how.
     """
-    for each in operation.parameters:
-        if each.key in fixed and _errors(each.schema, fixed[each.key]):
-            raise InvalidRequest(f"The fixed value of {each.key} does not fit {operation.name}.")
+    if not offers:
+        why = next((f" {name}: {text}." for name, text in left_out.items()), "")
+        raise InvalidRequest(f"There is no operation that can be offered.{why}")
+    used = {each.key for offer in offers.values() for each in offer.fixed}
+    if unused := sorted(exposure.fixed.keys() - used):
+        raise InvalidRequest(f"No operation offered has the fixed argument {clean(unused[0], 60)}.")
+    for offer in offers.values():
+        for each in offer.fixed:
+            if isinstance(each.schema, dict) and _errors(each.schema, each.value):
+                raise InvalidRequest(f"The fixed value of {each.key} does not fit {offer.name}.")
 
 
-def filled(arguments: Mapping[str, Json], fixed: Mapping[str, Json]) -> dict[str, Json]:
+def left_out_of(offers: Mapping[str, Offer], left_out: Json) -> list[str]:
+    """What an administrator is told of operations and arguments that are not offered."""
+    reasons = left_out if isinstance(left_out, Mapping) else {}
+    said = [f"{name} is left out: {why}." for name, why in reasons.items()]
+    for name, offer in offers.items():
+        if offer.hidden:
+            said.append(f"{name} is offered without its argument {', '.join(offer.hidden)[:200]}.")
+    return said
+
+
+def filled(arguments: Mapping[str, Json], fixed: Sequence[Fixed]) -> dict[str, Json]:
     """The arguments with what the configuration fills."""
     whole = dict(arguments)
-    for key, value in fixed.items():
+    for each in fixed:
         target = whole
-        *steps, last = key.split(".") if key.startswith("body.") else [key]
+        *steps, last = each.path
         for step in steps:
             inner = target.get(step)
             copy: dict[str, Json] = dict(inner) if isinstance(inner, Mapping) else {}
             target[step] = copy
             target = copy
-        target[last] = value
+        target[last] = each.value
     return whole
 
 
@@ -219,7 +251,7 @@ def _errors(schema: Schema, value: Json) -> list[tuple[Sequence[str | int], str,
         from jsonschema import Draft202012Validator  # an extra, loaded when it is first needed
     except ImportError as error:
         raise InvalidRequest(
-            "HTTP APIs need the extra `connectors`: pip install 'tenantry[connectors]'."
+            "APIs and MCP servers need the extra `connectors`: pip install 'tenantry[connectors]'."
         ) from error
     found = islice(Draft202012Validator(schema).iter_errors(value), _MOST_ERRORS)
     return [(list(e.absolute_path), str(e.validator), e.validator_value) for e in found]
