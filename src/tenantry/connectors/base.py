@@ -214,10 +214,13 @@ class Connector(Protocol):
     """A kind of data source, registered under the entry point group `tenantry.connectors`."""
 
     kind: ClassVar[str]
-    secret_fields: ClassVar[frozenset[str]]
-    """Names of the options that are secrets: sealed in the vault, never stored with the others."""
 
     def __init__(self, services: ConnectorServices) -> None: ...
+
+    @property
+    def secret_fields(self) -> frozenset[str]:
+        """Names of the options that are secrets: sealed in the vault, never stored with others."""
+        ...
 
     def check(self, options: Mapping[str, Json]) -> Mapping[str, Json]:
         """The options of a new connector as they are to be stored.
@@ -228,7 +231,10 @@ class Connector(Protocol):
         ...
 
     def destination(self, options: Mapping[str, Json]) -> str:
-        """Where its secrets are sent, as host and port or origin: another one needs them anew."""
+        """Where its secrets are sent, as host and port or origin: another one needs them anew.
+
+        Empty while only `complete` can tell.
+        """
         ...
 
     async def probe(self, ctx: TenantContext, draft: ConnectorDraft) -> Sequence[str]:
@@ -265,7 +271,7 @@ class Connector(Protocol):
 class Completing(Protocol):
     """A kind that fetches a part of its options before they are stored, such as a document."""
 
-    async def complete(self, ctx: TenantContext, options: Mapping[str, Json]) -> Mapping[str, Json]:
+    async def complete(self, ctx: TenantContext, draft: ConnectorDraft) -> Mapping[str, Json]:
         """The options of `check`, with what they only refer to; what is there is not fetched.
 
         Raises:

@@ -6,7 +6,7 @@ the kinds it uses. Adding one needs a file and a line in `pyproject.toml`, here 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 from uuid import UUID
@@ -92,9 +92,9 @@ class ConnectorCatalog:
                 "underscores, and starts with a letter or a digit."
             )
         kind = self._connector(new.kind)
-        stored = await _checked(ctx, kind, new.options)
-        draft = ConnectorDraft(ConnectorId(new_id()), new.name, stored, new.secrets)
-        warnings = await self._probe(ctx, kind, draft)
+        checked = kind.check(new.options)
+        draft = ConnectorDraft(ConnectorId(new_id()), new.name, checked, new.secrets)
+        draft, warnings = await self._tried(ctx, kind, draft)
         sealed = await self._seal(ctx, draft)
         try:
             async with self._db.tenant(ctx) as tx:
@@ -103,7 +103,7 @@ class ConnectorCatalog:
                     connector_id=draft.connector,
                     name=new.name,
                     kind=new.kind,
-                    options=Jsonb(dict(stored)),
+                    options=Jsonb(dict(draft.options)),
                     credential_version=sealed.version if sealed else 0,
                 )
                 await self._store(tx, sealed)
@@ -131,19 +131,21 @@ class ConnectorCatalog:
         """
         old = await self.get(ctx, connector)
         kind = self._connector(old.kind)
-        stored = old.options if options is None else await _checked(ctx, kind, options)
-        if secrets is None:
-            if old.credential_version and kind.destination(stored) != kind.destination(old.options):
-                raise InvalidRequest("Give the secrets again: this is another destination.")
+        checked = old.options if options is None else kind.check(options)
+        kept = secrets is None
+        if kept:
+            _refuse_elsewhere(kind, old, checked)  # before anything is sent there
             secrets = await self._secrets(ctx, old)
-        draft = ConnectorDraft(old.connector, old.name, stored, secrets)
-        warnings = await self._probe(ctx, kind, draft)
+        draft = ConnectorDraft(old.connector, old.name, checked, secrets or {})
+        draft, warnings = await self._tried(ctx, kind, draft)
+        if kept:
+            _refuse_elsewhere(kind, old, draft.options)
         sealed = await self._seal(ctx, draft)
         async with self._db.tenant(ctx) as tx:
             row = await tx.row(
                 _SQL["change_connector"],
                 connector_id=connector,
-                options=Jsonb(dict(stored)),
+                options=Jsonb(dict(draft.options)),
                 credential_version=sealed.version if sealed else 0,
                 known_version=old.credential_version,
             )
@@ -252,13 +254,16 @@ class ConnectorCatalog:
         config = await self.get(ctx, connector)
         await self.opened(ctx, config).test()
 
-    async def _probe(
+    async def _tried(
         self, ctx: TenantContext, kind: Connector, draft: ConnectorDraft
-    ) -> Sequence[str]:
+    ) -> tuple[ConnectorDraft, Sequence[str]]:
+        """The draft with what its options only refer to, and what its probe warned of."""
         if unknown := sorted(draft.secrets.keys() - kind.secret_fields):
             known = ", ".join(sorted(kind.secret_fields)) or "none"
             raise InvalidRequest(f"There is no secret {unknown[0][:40]!r} here. Known: {known}.")
-        return await kind.probe(ctx, draft)
+        if isinstance(kind, Completing):
+            draft = replace(draft, options=await kind.complete(ctx, draft))
+        return draft, await kind.probe(ctx, draft)
 
     async def _seal(self, ctx: TenantContext, draft: ConnectorDraft) -> Sealed | None:
         if not draft.secrets:
@@ -291,11 +296,11 @@ class ConnectorCatalog:
         )
 
 
-async def _checked(
-    ctx: TenantContext, kind: Connector, options: Mapping[str, Json]
-) -> Mapping[str, Json]:
-    stored = kind.check(options)
-    return await kind.complete(ctx, stored) if isinstance(kind, Completing) else stored
+def _refuse_elsewhere(kind: Connector, old: ConnectorConfig, options: Mapping[str, Json]) -> None:
+    """Refuse to keep secrets for a destination that they were not given for."""
+    where = kind.destination(options)
+    if old.credential_version and where and where != kind.destination(old.options):
+        raise InvalidRequest("Give the secrets again: this is another destination.")
 
 
 def _config(row: Mapping[str, Any] | None) -> ConnectorConfig:

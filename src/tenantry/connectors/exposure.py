@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Literal
 
 from tenantry.connectors.openapi_schema import Schema, Unreadable, clean
+from tenantry.connectors.option_values import object_of
 from tenantry.connectors.reserved_names import is_reserved
 from tenantry.core.errors import InvalidRequest
 from tenantry.core.events import Json
@@ -45,6 +46,26 @@ class Exposure:
 
     fixed: Mapping[str, Json]
     expose: Mapping[str, str]
+
+    @classmethod
+    def read(cls, options: Mapping[str, Json]) -> "Exposure":
+        """What the options `fixed` and `expose` say.
+
+        Raises:
+            InvalidRequest: they say something else than they may.
+        """
+        fixed = object_of(options.get("fixed", {}), "fixed")
+        for name, value in fixed.items():
+            if value is None or not isinstance(value, str | int | float | bool):
+                raise InvalidRequest(f"The fixed value of {clean(name, 60)} is a text or a number.")
+        reasons = object_of(options.get("expose", {}), "expose")
+        if not all(isinstance(why, str) and why.strip() for why in reasons.values()):
+            raise InvalidRequest("expose gives each argument a reason.")
+        return cls(fixed, {name: clean(why) for name, why in reasons.items()})
+
+    def stored(self) -> dict[str, Json]:
+        """As options."""
+        return {"fixed": dict(self.fixed), "expose": dict(self.expose)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from tenantry.connectors.answers import MOST_BYTES
 from tenantry.connectors.base import (
     ConnectorConfig,
     ConnectorDraft,
@@ -18,10 +19,11 @@ from tenantry.connectors.base import (
     Operation,
     QueryLimits,
 )
-from tenantry.connectors.exposure import Exposure, Offer, check_use, left_out_of, offered
-from tenantry.connectors.http_answer import MOST_BYTES, answer_of
-from tenantry.connectors.http_call import Credentials, request_of, without_credential
-from tenantry.connectors.http_options import SECRET_OF, HttpOptions, digest_of
+from tenantry.connectors.exposure import Offer, check_use, left_out_of, offered
+from tenantry.connectors.http_answer import answer_of
+from tenantry.connectors.http_call import request_of, without_credential
+from tenantry.connectors.http_credentials import SECRET_OF, Credentials
+from tenantry.connectors.http_options import HttpOptions, digest_of
 from tenantry.connectors.openapi_document import MOST_BYTES as MOST_DOCUMENT_BYTES
 from tenantry.connectors.openapi_document import read as read_document
 from tenantry.connectors.openapi_schema import Unreadable
@@ -58,7 +60,7 @@ class HttpConnector:
         if read.document is None:
             return read.stored({})  # `complete` fetches it
         offers, left_out = _offers(read)
-        check_use(offers, left_out, Exposure(read.fixed, read.expose))
+        check_use(offers, left_out, read.exposure)
         document = replace(
             read.document,
             operations={name: read.document.operations[name] for name in offers},
@@ -66,7 +68,7 @@ class HttpConnector:
         allow = None if read.allow is None else tuple(n for n in read.allow if n in offers)
         return replace(read, document=document, allow=allow).stored(left_out)
 
-    async def complete(self, ctx: TenantContext, options: Mapping[str, Json]) -> Mapping[str, Json]:
+    async def complete(self, ctx: TenantContext, draft: ConnectorDraft) -> Mapping[str, Json]:
         """The options of `check` with the document in them, fetched if only its URL was given.
 
         Raises:
@@ -74,6 +76,7 @@ class HttpConnector:
             QueryFailed: it cannot be fetched.
             InvalidRequest: as for `check`.
         """
+        options = draft.options
         if "document" in options:
             return options
         text = await self._fetched(ctx, str(options["document_url"]))
@@ -82,7 +85,7 @@ class HttpConnector:
     def destination(self, options: Mapping[str, Json]) -> str:
         """Base URL, and where in a request the secret is: it is sent nowhere else."""
         read = HttpOptions.read(options)
-        return f"{read.origin} {read.base_url} {read.auth.stored()}"
+        return f"{read.base.origin} {read.base.url} {read.auth.stored()}" if read.base else ""
 
     async def probe(self, ctx: TenantContext, draft: ConnectorDraft) -> Sequence[str]:
         """Ask the base URL for its headers, without a credential.
@@ -140,7 +143,7 @@ class HttpConnector:
 
     async def _reached(self, ctx: TenantContext, options: HttpOptions) -> None:
         # Without a credential, so that redirects may be followed wherever the guard allows.
-        request = EgressRequest("HEAD", f"{options.base_url}/")
+        request = EgressRequest("HEAD", f"{options.base.url if options.base else ''}/")
         allowance = Allowance(max_bytes=MOST_BYTES, timeout_s=_PROBE_S)
         await self._services.egress.fetch(ctx, "http_connector", request, allowance)
 
@@ -182,11 +185,21 @@ class HttpSource:
         offers, _ = _offers(options)
         gate = OperationGate(self.ctx, self.connector.services.audit, self.config.name)
         offer, whole = await gate.admitted(offers, operation, arguments, writes=options.writes)
-        if options.document is None:
+        if options.document is None or options.base is None:
             raise QueryFailed("The connector has no document.")
         request = request_of(options, options.document.operations[offer.name], whole)
         await gate.record_sent(offer)
-        return await self._sent(options, request, limits)
+        allowance = Allowance(
+            hosts=frozenset({options.base.host}),  # also after a redirect
+            ports=frozenset({options.base.port}),
+            max_bytes=MOST_BYTES,
+            timeout_s=limits.timeout_s,
+        )
+        credentials = Credentials.of(options.auth, await self._secrets(options))
+        response = await self.connector.services.egress.fetch(
+            self.ctx, "http_connector", credentials.signed(request), allowance
+        )
+        return answer_of(response, credentials.traces(), limits.max_bytes)
 
     async def test(self) -> None:
         """Check that the API answers, and that its document is still the one accepted.
@@ -195,22 +208,6 @@ class HttpSource:
             QueryFailed: it does not, or it is not, and why.
         """
         await self.connector.look(self.ctx, HttpOptions.read(self.config.options))
-
-    async def _sent(
-        self, options: HttpOptions, request: EgressRequest, limits: QueryLimits
-    ) -> Json:
-        services = self.connector.services
-        credentials = Credentials.of(options.auth, await self._secrets(options))
-        allowance = Allowance(
-            hosts=frozenset({options.host}),  # also after a redirect
-            ports=frozenset({options.port}),
-            max_bytes=MOST_BYTES,
-            timeout_s=limits.timeout_s,
-        )
-        response = await services.egress.fetch(
-            self.ctx, "http_connector", credentials.signed(request), allowance
-        )
-        return answer_of(response, credentials.traces(), limits.max_bytes)
 
     async def _secrets(self, options: HttpOptions) -> Mapping[str, Secret]:
         if options.auth.kind not in SECRET_OF:
@@ -225,13 +222,12 @@ def _offers(options: HttpOptions) -> tuple[dict[str, Offer], dict[str, str]]:
     if options.document is None:
         return {}, {}
     left_out = dict(options.document.left_out)
-    exposure = Exposure(options.fixed, options.expose)
     offers: dict[str, Offer] = {}
     for name, operation in options.document.operations.items():
         try:
             whole = without_credential(operation, options.auth).arguments
             offer = Offer(name, operation.description, operation.effect, whole)
-            offers[name] = offered(offer, exposure)
+            offers[name] = offered(offer, options.exposure)
         except Unreadable as error:
             left_out[name] = str(error)
     return offers, left_out
@@ -239,7 +235,7 @@ def _offers(options: HttpOptions) -> tuple[dict[str, Offer], dict[str, str]]:
 
 def _warnings(options: HttpOptions, left_out: Json) -> list[str]:
     said = []
-    if options.base_url.startswith("http:"):
+    if options.base and options.base.url.startswith("http:"):
         said.append("The connection is not encrypted: use https.")
     if options.writes:
         said.append("A model may change things through this connector, and nobody is asked first.")

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tenantry.connectors.http_answer import answer_of
-from tenantry.connectors.http_call import Credentials
-from tenantry.connectors.http_options import Authentication
+from tenantry.connectors.http_credentials import Authentication, Credentials
 from tenantry.core.errors import QueryFailed
 from tenantry.core.secret import Secret
 from tenantry.security.egress.messages import EgressResponse
