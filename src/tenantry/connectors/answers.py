@@ -40,7 +40,7 @@ def fitting(value: Json, traces: Sequence[str], most: int) -> tuple[Json, bool]:
 def _shown(value: Json, hidden: Sequence[str], detail: tuple[int, int], depth: int) -> Json:
     items, chars = detail
     if isinstance(value, str):
-        text = without(value, hidden)
+        text = _without(value, hidden)
         return text if len(text) <= chars else f"{text[:chars]}…"
     if not isinstance(value, Mapping | list):
         return value
@@ -49,13 +49,12 @@ def _shown(value: Json, hidden: Sequence[str], detail: tuple[int, int], depth: i
     if isinstance(value, list):
         return [_shown(each, hidden, detail, depth - 1) for each in value[:items]]
     return {
-        without(key, hidden)[:chars]: _shown(each, hidden, detail, depth - 1)
+        _without(key, hidden)[:chars]: _shown(each, hidden, detail, depth - 1)
         for key, each in list(value.items())[:items]
     }
 
 
-def without(text: str, hidden: Sequence[str]) -> str:
-    """The text with the forms of the secret hidden, as it may be stored."""
+def _without(text: str, hidden: Sequence[str]) -> str:
     for trace in hidden:
         text = text.replace(trace, _HIDDEN)
     return storable(text)

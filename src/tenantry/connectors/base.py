@@ -149,12 +149,14 @@ class Operation:
         parameters: JSON Schema of its arguments, without those that the configuration fills.
         effect: `write` when it changes something or carries bytes out; such a call needs approval
             when its arguments derive from untrusted text.
+        suspended: whether its source changed it since it was accepted; then it is not called.
     """
 
     name: str
     description: str
     parameters: Mapping[str, Json]
     effect: Literal["read", "write"]
+    suspended: bool = False
 
 
 class OperationSource(Protocol):

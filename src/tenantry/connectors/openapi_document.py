@@ -136,7 +136,7 @@ def parse(document: Json) -> Mapping[str, Json]:
             ) from None
     if not isinstance(document, Mapping):
         raise InvalidRequest("The document is no JSON object.")
-    if _is_deep(document):
+    if is_deep(document):
         raise InvalidRequest(f"The document is nested more than {_MOST_DEPTH} deep.")
     return document
 
@@ -265,8 +265,8 @@ def _climbs(path: str) -> bool:
     return any(step in {".", ".."} for step in path.split("/"))
 
 
-def _is_deep(document: Json) -> bool:
-    """Whether a document is nested deeper than we follow; without recursion of our own."""
+def is_deep(document: Json) -> bool:
+    """Whether a document is nested deeper than is followed; without recursion of its own."""
     level: list[Json] = [document]
     for _ in range(_MOST_DEPTH):
         level = [inner for node in level for inner in _inside(node)]

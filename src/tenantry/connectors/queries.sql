@@ -1,4 +1,5 @@
--- Connectors and files: tenantry.connectors, tenantry.data_files, tenantry.result_files.
+-- Connectors and files: tenantry.connectors, tenantry.suspended_operations, tenantry.data_files,
+-- tenantry.result_files.
 
 -- name: create_connector
 INSERT INTO tenantry.connectors (
@@ -31,6 +32,23 @@ SELECT connector_id, name, kind, options, created_at, credential_version
 -- name: delete_connector
 -- Touches 0 rows when there is none. Its tables and verified queries go with it.
 DELETE FROM tenantry.connectors WHERE connector_id = %(connector_id)s;
+
+-- name: list_suspended
+-- Rows: operations of a connector that were suspended since this acceptance.
+SELECT operation FROM tenantry.suspended_operations
+ WHERE connector_id = %(connector_id)s AND acceptance = %(acceptance)s;
+
+-- name: suspend_operation
+-- Rows: the operation, unless it was suspended already.
+INSERT INTO tenantry.suspended_operations (tenant_id, connector_id, acceptance, operation)
+VALUES (%(tenant)s, %(connector_id)s, %(acceptance)s, %(operation)s)
+ON CONFLICT DO NOTHING
+RETURNING operation;
+
+-- name: forget_suspended
+-- Those of earlier acceptances mean nothing any more.
+DELETE FROM tenantry.suspended_operations
+ WHERE connector_id = %(connector_id)s AND acceptance <> %(acceptance)s;
 
 -- name: lock_stored
 -- Held until the transaction ends: the file of a content is named or removed by one at a time.

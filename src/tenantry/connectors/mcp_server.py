@@ -1,0 +1,330 @@
+"""Connector kind `mcp`: tools of a tenant's own or a stranger's MCP server (CON-1, CON-4, SEC-3).
+
+Threat: a server that is a stranger's program with a stranger's texts: descriptions that talk to the
+model, tools that change after they were looked at, answers without end, a credential sent back.
+Invariant: only tools that an administrator named are called, each as it was accepted; every
+argument is in the schema shown; the server is reached over the egress guard, or is a command that
+the operator allows, in a sandbox. Each call has a session, and a process, of its own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from tenantry.connectors.base import (
+    ConnectorConfig,
+    ConnectorDraft,
+    ConnectorServices,
+    Operation,
+    QueryLimits,
+)
+from tenantry.connectors.exposure import check_use, left_out_of
+from tenantry.connectors.http_credentials import SECRET_OF, Credentials
+from tenantry.connectors.mcp_answer import answer_of
+from tenantry.connectors.mcp_options import McpOptions
+from tenantry.connectors.mcp_pin import PinnedTool, is_same
+from tenantry.connectors.mcp_suspension import Suspensions
+from tenantry.connectors.openapi_schema import Unreadable, clean
+from tenantry.connectors.operation_gate import OperationGate, shown_operations
+from tenantry.core.errors import InvalidRequest, QueryFailed, QueryRefused
+from tenantry.core.events import Json
+from tenantry.core.secret import Secret
+from tenantry.isolation.context import TenantContext
+from tenantry.security.vault.envelope import SecretOwner
+
+if TYPE_CHECKING:
+    from tenantry.connectors.mcp_client import McpSession
+
+_LOOK_S = 20.0
+_MOST_WARNINGS = 20
+_NAMES_SHOWN = 40
+_SUSPENDED = (
+    "The server changed this tool since it was accepted. It is suspended until an administrator "
+    "accepts it anew."
+)
+T = TypeVar("T")
+Definitions = Mapping[str, Mapping[str, Json]]
+
+
+class McpConnector:
+    """Opens connectors of MCP servers; holds nothing of any tenant."""
+
+    kind: ClassVar[str] = "mcp"
+
+    def __init__(self, services: ConnectorServices) -> None:
+        self._services = services
+
+    @property
+    def secret_fields(self) -> frozenset[str]:
+        """What a server over HTTP may need, and what the operator's commands name."""
+        return frozenset(SECRET_OF.values())
+
+    def check(self, options: Mapping[str, Json]) -> Mapping[str, Json]:
+        """The options as they are to be stored.
+
+        Raises:
+            InvalidRequest: one is missing, unknown or wrong, or nothing can be offered.
+        """
+        read = McpOptions.read(options)
+        if read.tools is None:
+            return read.stored()  # `complete` asks the server
+        offers, left_out = read.offers()
+        check_use(offers, left_out, read.exposure)
+        return replace(read, left_out=left_out).stored()
+
+    async def complete(self, ctx: TenantContext, draft: ConnectorDraft) -> Mapping[str, Json]:
+        """The options of `check` with the tools chosen in them, as the server describes them now.
+
+        Raises:
+            InvalidRequest: the server has no such tool, or a secret is missing.
+            EgressRefused: its address may not be reached.
+            QueryFailed, QueryTimeout: it cannot be asked.
+        """
+        options = McpOptions.read(draft.options)
+        if options.tools is not None:
+            return draft.options
+
+        async def look(session: "McpSession") -> tuple[Definitions, str]:
+            return await session.tools(), session.protocol
+
+        found, protocol = await self.in_session(ctx, options, draft.secrets, _LOOK_S, look)
+        tools, left_out = _pinned(options, found)
+        accepted = replace(
+            options, tools=tools, protocol=protocol, left_out=left_out, acceptance=""
+        )
+        return self.check(accepted.stored())
+
+    def destination(self, options: Mapping[str, Json]) -> str:
+        """The server's URL and where in a request the secret is, or the command."""
+        read = McpOptions.read(options)
+        if read.base is None:
+            return f"command {read.command}"
+        return f"{read.base.origin} {read.base.url} {read.auth.stored()}"
+
+    async def probe(self, ctx: TenantContext, draft: ConnectorDraft) -> Sequence[str]:
+        """Open a session: does the server answer, and are its tools those accepted?
+
+        Raises:
+            InvalidRequest: a secret is missing or superfluous.
+            EgressRefused: the server may not be reached.
+            QueryFailed, QueryTimeout: it does not answer, or its tools are others.
+        """
+        options = McpOptions.read(draft.options)
+        found = await self.look(ctx, options, draft.secrets)
+        if wrong := _gone(options, found) + _changed(options, found):
+            raise QueryFailed(f"The server's tools are not those given: {_listed(wrong)}.")
+        return _warnings(options)
+
+    def open(self, ctx: TenantContext, config: ConnectorConfig) -> "McpSource":
+        """The tools of one connector of one tenant; performs no I/O."""
+        return McpSource(ctx, config, self)
+
+    async def retire(self, ctx: TenantContext, config: ConnectorConfig) -> None:
+        """Nothing to let go of: each call has a session of its own."""
+
+    async def forget(self, ctx: TenantContext, config: ConnectorConfig) -> None:
+        """What was suspended goes with the connector's row."""
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    @property
+    def services(self) -> ConnectorServices:
+        """What the platform lends."""
+        return self._services
+
+    async def look(
+        self, ctx: TenantContext, options: McpOptions, secrets: Mapping[str, Secret]
+    ) -> Definitions:
+        """The tools that the server lists now.
+
+        Raises:
+            EgressRefused, QueryFailed, QueryTimeout: as for `in_session`.
+        """
+
+        async def tools(session: "McpSession") -> Definitions:
+            return await session.tools()
+
+        return await self.in_session(ctx, options, secrets, _LOOK_S, tools)
+
+    async def in_session(
+        self,
+        ctx: TenantContext,
+        options: McpOptions,
+        secrets: Mapping[str, Secret],
+        timeout_s: float,
+        work: "Callable[[McpSession], Awaitable[T]]",
+    ) -> T:
+        """Do something in a session of its own; see `mcp_client.in_session`.
+
+        Raises:
+            InvalidRequest: a secret is missing or superfluous, or the SDK is not installed.
+        """
+        if options.base is None:
+            raise InvalidRequest("The operator allows no commands.")
+        credentials = Credentials.of(options.auth, secrets)
+        await asyncio.to_thread(_load)  # a second of importing, which others need not wait for
+        from tenantry.connectors.mcp_client import in_session
+        from tenantry.connectors.mcp_http import HttpWay, Server
+
+        server = Server(options.base, credentials, self._services.egress, self._services.clock)
+        return await in_session(HttpWay(ctx, server, timeout_s), options.protocol, timeout_s, work)
+
+    def traces(self, options: McpOptions, secrets: Mapping[str, Secret]) -> Sequence[str]:
+        """The forms in which a server could send its secrets back."""
+        return Credentials.of(options.auth, secrets).traces()
+
+
+@dataclass(frozen=True, slots=True)
+class McpSource:
+    """The tools of one connector, for one tenant."""
+
+    ctx: TenantContext
+    config: ConnectorConfig
+    connector: McpConnector
+
+    async def operations(self) -> Sequence[Operation]:
+        """Tools that a model may call, as they were accepted; those suspended say so."""
+        options = McpOptions.read(self.config.options)
+        suspended = await self._suspensions(options).names()
+        return [
+            replace(each, description=_SUSPENDED, suspended=True)
+            if each.name in suspended
+            else each
+            for each in shown_operations(options.offers()[0])
+        ]
+
+    async def call(
+        self, operation: str, arguments: Mapping[str, Json], limits: QueryLimits
+    ) -> Json:
+        """Make one call; the answer is untrusted data.
+
+        Raises:
+            QueryRefused: no such tool here, it is suspended, or its arguments do not fit; recorded,
+                unless it is a mere mistake in a value.
+            EgressRefused: the server may not be reached; recorded.
+            QueryFailed: it cannot be reached, speaks no MCP, or says that the tool went wrong.
+            QueryTimeout: it ran out of time.
+        """
+        options, services = McpOptions.read(self.config.options), self.connector.services
+        gate = OperationGate(self.ctx, services.audit, self.config.name)
+        offers, _ = options.offers()
+        offer, whole = await gate.admitted(offers, operation, arguments, writes=options.writes)
+        suspensions = self._suspensions(options)
+        if offer.name in await suspensions.names():
+            await gate.refuse(offer.name, "suspended")
+            raise QueryRefused(_SUSPENDED)
+        secrets = await self._secrets()
+
+        async def called(session: "McpSession") -> Mapping[str, Json]:
+            found = await session.tools()
+            changed = _changed(options, found)
+            await suspensions.add(changed)
+            if offer.name in changed:
+                raise QueryRefused(_SUSPENDED)
+            if offer.name not in found:
+                raise QueryFailed("The server does not offer this tool any more.")
+            await gate.record_sent(offer)
+            return await session.call(offer.name, whole)
+
+        result = await self.connector.in_session(
+            self.ctx, options, secrets, limits.timeout_s, called
+        )
+        return answer_of(result, self.connector.traces(options, secrets), limits.max_bytes)
+
+    async def test(self) -> None:
+        """Check that the server answers, and that its tools are still those accepted.
+
+        Raises:
+            QueryFailed: it does not, or they are not, and which.
+        """
+        options = McpOptions.read(self.config.options)
+        found = await self.connector.look(self.ctx, options, await self._secrets())
+        suspensions = self._suspensions(options)
+        await suspensions.add(_changed(options, found))
+        if suspended := sorted(await suspensions.names()):
+            raise QueryFailed(
+                f"The server changed {_listed(suspended)} since it was accepted. It is suspended "
+                "until the connector's options are given again without tools."
+            )
+        if gone := _gone(options, found):
+            raise QueryFailed(f"The server does not offer {_listed(gone)} any more.")
+
+    def _suspensions(self, options: McpOptions) -> Suspensions:
+        services = self.connector.services
+        return Suspensions(services.db, services.audit, self.ctx, self.config, options.acceptance)
+
+    async def _secrets(self) -> Mapping[str, Secret]:
+        if not self.config.credential_version:
+            return {}
+        owner = SecretOwner("connector", self.config.connector)
+        vault = self.connector.services.vault
+        return (await vault.open(self.ctx, owner, self.config.credential_version)).fields
+
+
+def _load() -> None:
+    """Import what speaks the protocol.
+
+    Raises:
+        InvalidRequest: it is not installed.
+    """
+    try:
+        import_module("tenantry.connectors.mcp_http")
+        import_module("tenantry.connectors.mcp_client")
+    except ImportError as error:
+        raise InvalidRequest(
+            "MCP servers need the extra `connectors`: pip install 'tenantry[connectors]'."
+        ) from error
+
+
+def _pinned(
+    options: McpOptions, found: Definitions
+) -> tuple[dict[str, PinnedTool], dict[str, str]]:
+    """The tools chosen as the server describes them, and those of which nothing can be made."""
+    known = _listed(list(found))
+    if not options.effects:
+        raise InvalidRequest(
+            "Say in operations which tools may be called, as {read: [names], write: [names]}. "
+            f"The server offers: {known}."
+        )
+    if missing := [name for name in options.effects if name not in found]:
+        raise InvalidRequest(f"The server has no tool {clean(missing[0], 80)!r}. It has: {known}.")
+    tools: dict[str, PinnedTool] = {}
+    left_out: dict[str, str] = {}
+    for name in options.effects:
+        try:
+            tools[name] = PinnedTool.of(found[name])
+        except Unreadable as error:
+            left_out[name] = str(error)
+    return tools, left_out
+
+
+def _changed(options: McpOptions, found: Definitions) -> list[str]:
+    tools = options.tools or {}
+    return [name for name in tools if name in found and not is_same(tools[name], found[name])]
+
+
+def _gone(options: McpOptions, found: Definitions) -> list[str]:
+    return [name for name in options.tools or {} if name not in found]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(clean(name, 80) for name in names[:_NAMES_SHOWN])
+    more = len(names) - _NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown or "none"
+
+
+def _warnings(options: McpOptions) -> list[str]:
+    said = []
+    if options.base and options.base.url.startswith("http:"):
+        said.append("The connection is not encrypted: use https.")
+    if options.writes:
+        said.append("A model may change things through this connector, and nobody is asked first.")
+    offers, left_out = options.offers()
+    said += left_out_of(offers, left_out)
+    for name, tool in (options.tools or {}).items():
+        if options.effects[name] == "read" and not tool.is_said_to_read:
+            said.append(f"{name} is called as one that reads; its server does not say that it is.")
+    return said[:_MOST_WARNINGS]
