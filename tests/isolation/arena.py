@@ -254,6 +254,8 @@ def _rows(side: Side) -> dict[str, list[dict[str, Any]]]:
         "chunks": {"document_id": i, "chunk_no": 0, "content": c("chunks"), "start_offset": 0,
                    "end_offset": 1, "embedding": vector},
         "connectors": {"connector_id": i, "name": c("connectors"), "kind": "files"},
+        "suspended_operations": {"connector_id": i, "acceptance": i,
+                                 "operation": c("suspended_operations")},
         "data_files": {"connector_id": i, "table_name": c("data_files"), "sha256": digest,
                        "stored_sha256": digest, "size_bytes": 1, "row_count": 1,
                        "columns": Jsonb([]), "created_by": i},

@@ -20,7 +20,6 @@ import anyio
 from mcp import types
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ValidationError
 
 from tenantry.connectors.openapi_schema import clean
@@ -30,6 +29,7 @@ from tenantry.core.events import Json
 _MOST_TOOLS = 2_000
 _MOST_PAGES = 40
 _EXCERPT = 400
+_FIRST_WITHOUT_HANDSHAKE = "2026-07-28"  # versions are dates; "auto" costs older ones a request
 _US = types.Implementation(name="tenantry", version="1")
 _NO_MCP = "The server's answer does not fit the Model Context Protocol."
 _ENDED = "The server ended the session before it had answered."
@@ -111,7 +111,7 @@ async def in_session(
         QueryTimeout: it took too long.
         TenantryError: whatever `work` raises.
     """
-    mode = "legacy" if protocol in HANDSHAKE_PROTOCOL_VERSIONS else "auto"
+    mode = "legacy" if protocol and protocol < _FIRST_WITHOUT_HANDSHAKE else "auto"
     client = Client(way.transport(), mode=mode, cache=None, client_info=_US)
     try:
         async with asyncio.timeout(timeout_s), client:

@@ -152,6 +152,7 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.connectors": _ALL,
         "tenantry.data_files": _ALL,
         "tenantry.result_files": "SELECT INSERT DELETE",
+        "tenantry.suspended_operations": "SELECT INSERT DELETE",
         "tenantry.patterns": _ALL,
         "tenantry.pattern_versions": _READ_ADD,
         "tenantry.break_glass_grants": _GRANT_SEEN,

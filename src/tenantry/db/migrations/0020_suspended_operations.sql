@@ -16,4 +16,4 @@ ALTER TABLE tenantry.suspended_operations FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON tenantry.suspended_operations TO tenantry_tenant
     USING (tenant_id = (SELECT tenantry.current_tenant()))
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
-GRANT SELECT, INSERT, UPDATE, DELETE ON tenantry.suspended_operations TO tenantry_tenant;
+GRANT SELECT, INSERT, DELETE ON tenantry.suspended_operations TO tenantry_tenant;
