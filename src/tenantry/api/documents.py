@@ -12,6 +12,8 @@ from tenantry.isolation.context import TenantContext
 from tenantry.knowledge.documents import Document
 from tenantry.knowledge.ingest import Upload
 
+_KINDS = "Markdown, text, HTML, PDF, DOCX, PPTX, XLSX, CSV, EML or a ZIP of these"
+
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 
 
@@ -52,7 +54,7 @@ async def list_documents(
 async def add_document(
     request: Request,
     ctx: Annotated[TenantContext, tenant("documents:write")],
-    file: Annotated[UploadFile, File(description="Markdown, text, HTML, PDF, DOCX or CSV")],
+    file: Annotated[UploadFile, File(description=_KINDS)],
     title: Annotated[str | None, Form(max_length=300)] = None,
 ) -> dict[str, Any]:
     """Add a document; the same bytes give the same document back."""

@@ -6,21 +6,27 @@ from typing import Literal
 
 from tenantry.core.errors import UnsupportedMedia
 
-Format = Literal["text", "markdown", "html", "pdf", "docx", "csv"]
+Format = Literal[
+    "text", "markdown", "html", "pdf", "docx", "pptx", "xlsx", "csv", "eml", "zip"
+]  # fmt: skip
 
-_DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+_OFFICE = "application/vnd.openxmlformats-officedocument"
 MEDIA_TYPES: Mapping[Format, str] = {
     "text": "text/plain",
     "markdown": "text/markdown",
     "html": "text/html",
     "pdf": "application/pdf",
-    "docx": _DOCX,
+    "docx": f"{_OFFICE}.wordprocessingml.document",
+    "pptx": f"{_OFFICE}.presentationml.presentation",
+    "xlsx": f"{_OFFICE}.spreadsheetml.sheet",
     "csv": "text/csv",
+    "eml": "message/rfc822",
+    "zip": "application/zip",
 }
 _BY_SUFFIX: Mapping[str, Format] = {
     ".txt": "text", ".text": "text", ".log": "text", ".md": "markdown", ".markdown": "markdown",
     ".html": "html", ".htm": "html", ".xhtml": "html", ".pdf": "pdf", ".docx": "docx",
-    ".csv": "csv", ".tsv": "csv",
+    ".pptx": "pptx", ".xlsx": "xlsx", ".csv": "csv", ".tsv": "csv", ".eml": "eml", ".zip": "zip",
 }  # fmt: skip
 _BY_MEDIA_TYPE: Mapping[str, Format] = {
     **{media_type: name for name, media_type in MEDIA_TYPES.items()},
@@ -28,11 +34,15 @@ _BY_MEDIA_TYPE: Mapping[str, Format] = {
     "application/xhtml+xml": "html",
     "text/tab-separated-values": "csv",
     "application/csv": "csv",
+    "application/x-zip-compressed": "zip",
 }
+_ZIPPED: frozenset[Format] = frozenset({"docx", "pptx", "xlsx", "zip"})
 # Formats that many will try; the others cannot be told from text, or need no word of their own.
 _REFUSED: Mapping[bytes, str] = {
-    b"PK\x03\x04": "This kind of archive is not read; send the files in it.",
-    b"\xd0\xcf\x11\xe0": "Old or password-protected Office files are not read; save as DOCX.",
+    b"PK\x03\x04": "The file is an archive, and its name does not say so; call it .zip.",
+    b"\xd0\xcf\x11\xe0": (
+        "Old or password-protected Office files are not read; save as DOCX, PPTX or XLSX."
+    ),
     b"{\\rtf": "RTF is not read; save as DOCX.",
     b"\x89PNG": "Images are not read; a scan must be recognised first.",
     b"\xff\xd8\xff": "Images are not read; a scan must be recognised first.",
@@ -54,12 +64,12 @@ def format_of(title: str, media_type: str | None, content: bytes) -> Format:
     said = _BY_SUFFIX.get(suffix) or _BY_MEDIA_TYPE.get(declared)
     if content.startswith(_PDF) or (said == "pdf" and _PDF in content[:_PDF_WITHIN]):
         return "pdf"
-    if said == "docx" and content.startswith(b"PK\x03\x04"):
-        return "docx"
+    if said in _ZIPPED and content.startswith(b"PK\x03\x04"):
+        return said
     for mark, reason in _REFUSED.items():
         if content.startswith(mark):
             raise UnsupportedMedia(reason)
-    if said in {"pdf", "docx"}:
+    if said == "pdf" or said in _ZIPPED:
         raise UnsupportedMedia(f"The file is not the {said.upper()} that it is said to be.")
     if said is None and content[:256].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return "html"

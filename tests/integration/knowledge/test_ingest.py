@@ -136,7 +136,7 @@ async def test_the_tokens_of_every_passage_are_metered_to_the_tenant(quick: Know
         ("a.pdf", pdf(""), DocumentUnreadable, "recognised"),
         ("a.pdf", b"not one", UnsupportedMedia, "said to be"),
         ("a.docx", b"PK\x03\x04garbage", DocumentUnreadable, "Word"),
-        ("a.zip", b"PK\x03\x04", UnsupportedMedia, "archive"),
+        ("a.zip", b"PK\x03\x04", DocumentUnreadable, "ZIP"),
         ("a.exe", b"MZ\x90\x00\x03", UnsupportedMedia, "not read"),
         ("a.txt", bytes(range(256)) * 40, DocumentUnreadable, "not text"),
         ("a.txt", b"  \n \n", DocumentUnreadable, "no text"),

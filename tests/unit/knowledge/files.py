@@ -2,8 +2,12 @@
 
 import io
 import zipfile
+from collections.abc import Mapping
+from email.message import EmailMessage
 
 from docx import Document
+from openpyxl import Workbook
+from pptx import Presentation
 from pypdf import PdfReader, PdfWriter
 
 
@@ -71,5 +75,56 @@ def repacked(archive: bytes, changes: dict[str, bytes]) -> bytes:
             if name not in changes:
                 new.writestr(name, old.read(name))
         for name, content in changes.items():
+            new.writestr(name, content)
+    return buffer.getvalue()
+
+
+def pptx(*slides: tuple[str, str], notes: str = "") -> bytes:
+    """A presentation: title and text of each slide; the last has a table, and notes if given."""
+    shown = Presentation()
+    for title, text in slides:
+        slide = shown.slides.add_slide(shown.slide_layouts[1])
+        slide.shapes.title.text = title
+        slide.placeholders[1].text = text
+    table = slide.shapes.add_table(1, 2, 0, 0, 100, 100).table
+    table.cell(0, 0).text, table.cell(0, 1).text = "left", "right"
+    if notes:
+        slide.notes_slide.notes_text_frame.text = notes
+    buffer = io.BytesIO()
+    shown.save(buffer)
+    return buffer.getvalue()
+
+
+def xlsx(**sheets: list[list[object]]) -> bytes:
+    """A workbook: the rows of each sheet."""
+    book = Workbook(write_only=True)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return buffer.getvalue()
+
+
+def eml(subject: str, text: str, **attached: bytes) -> bytes:
+    """A mail; names of attachments are written with `__` for the dot."""
+    message = EmailMessage()
+    message["From"], message["To"] = "ann@acme.example", "bob@acme.example"
+    message["Subject"] = subject
+    message.set_content(text)
+    for name, content in attached.items():
+        message.add_attachment(
+            content, maintype="application", subtype="octet-stream",
+            filename=name.replace("__", "."),
+        )  # fmt: skip
+    return message.as_bytes()
+
+
+def archive(entries: Mapping[str, bytes]) -> bytes:
+    """A ZIP of these files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, content in entries.items():
             new.writestr(name, content)
     return buffer.getvalue()

@@ -31,6 +31,10 @@ DOCX = MEDIA_TYPES["docx"]
         ("notes", "application/pdf", pdf("x"), "pdf"),
         ("a.docx", None, docx("a", "b"), "docx"),
         ("notes", DOCX, docx("a", "b"), "docx"),
+        ("a.pptx", None, b"PK\x03\x04", "pptx"),
+        ("a.xlsx", "application/vnd.ms-excel", b"PK\x03\x04", "xlsx"),
+        ("a.zip", None, b"PK\x03\x04", "zip"),
+        ("a.eml", None, b"Subject: x", "eml"),
         ("a.md", None, b"The mark %PDF- stands in this text.", "markdown"),
     ],
 )
@@ -44,9 +48,9 @@ def test_formats_are_told(
 @pytest.mark.parametrize(
     ("title", "media_type", "content", "said"),
     [
-        ("a.zip", None, b"PK\x03\x04", "archive"),
         ("a.txt", None, b"PK\x03\x04", "archive"),
-        ("a.xlsx", "application/vnd.ms-excel", b"PK\x03\x04", "archive"),
+        ("a.xlsx", None, b"not one", "not the XLSX"),
+        ("a.zip", None, b"not one", "not the ZIP"),
         ("a.doc", None, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "save as DOCX"),
         ("a.docx", None, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "password-protected"),
         ("a.rtf", None, b"{\\rtf1\\ansi", "RTF"),

@@ -21,7 +21,7 @@ from tenantry.knowledge import parser as parsing
 from tenantry.knowledge.formats import Format
 from tenantry.knowledge.parse.parsed import ParsedDocument, Section
 from tenantry.knowledge.parser import DocumentParser
-from tests.unit.knowledge.files import docx, pdf
+from tests.unit.knowledge.files import archive, docx, pdf, pptx, xlsx
 from tests.unit.knowledge.hostile import take_over
 
 SECTION = {"heading": "", "page": 1, "start": 0, "end": 4}
@@ -53,6 +53,10 @@ async def appears(path: Path) -> None:
         ("csv", b"a\nSome text.\n", "a: Some text."),
         ("pdf", pdf("Some text."), "Some text."),
         ("docx", docx("A", "Some text."), "# A\n\nSome text.\n\n| left | right |"),
+        ("pptx", pptx(("A", "Some text.")), "# A\n\nSome text.\n\n| left | right |"),
+        ("xlsx", xlsx(A=[["a"], ["Some text."]]), "# A\n\na: Some text."),
+        ("eml", b"Subject: A\n\nSome text.", "# A\n\nSubject: A\n\nSome text."),
+        ("zip", archive({"a.txt": b"Some text."}), "# a.txt\n\nSome text."),
     ],
 )
 async def test_every_format_is_parsed_in_a_process(name: Format, content: bytes, said: str) -> None:

@@ -53,6 +53,7 @@ class TextBuilder:
     _length: int = 0
     _start: int = 0
     _has_body: bool = False
+    _has_any: bool = False
     _heading: str = ""
     _page: int = 1
     _trail: list[tuple[int, str]] = field(default_factory=list)
@@ -62,6 +63,11 @@ class TextBuilder:
         """Whether what is added next begins a line."""
         return not self._parts or self._parts[-1].endswith("\n")
 
+    @property
+    def has_text(self) -> bool:
+        """Whether there is more than headings."""
+        return self._has_any
+
     def add(self, text: str) -> None:
         """Append text to the current section.
 
@@ -70,6 +76,7 @@ class TextBuilder:
         """
         self._append(text)
         self._has_body = self._has_body or bool(text.strip())
+        self._has_any = self._has_any or self._has_body
 
     def page(self, number: int) -> None:
         """Begin a page."""
@@ -98,6 +105,25 @@ class TextBuilder:
         self._trail.append((level, _storable(name)[:_LONGEST_HEADING]))
         self._heading = " > ".join(text for _, text in self._trail if text)
         self._append(line or f"\n{'#' * level} {name}\n\n")
+
+    def include(self, name: str, part: ParsedDocument) -> None:
+        """Append another document under a heading of its name; its sections stay sections.
+
+        Pages are its own: they stand in the headings, and are none of the whole document's.
+
+        Raises:
+            TooLarge: the document holds more text than a document may.
+        """
+        self.heading(1, name)
+        top = self._heading
+        for section in part.sections:
+            if self._has_body:
+                self._cut()
+            page = f"page {section.page}" if part.pages > 1 else ""
+            self._heading = " > ".join(text for text in (top, page, section.heading) if text)
+            self.add(part.text[section.start : section.end])
+        if not self.at_line_start:
+            self.add("\n")
 
     def build(self, pages: int = 1) -> ParsedDocument:
         """The document."""

@@ -7,22 +7,13 @@ memory, time, files and processes beyond what parsing needs: a hostile file can 
 import json
 import resource
 import sys
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from importlib import import_module
+from typing import cast
 
 from tenantry.core.errors import DocumentUnreadable, TenantryError
-from tenantry.knowledge.parse.parsed import ParsedDocument
+from tenantry.knowledge.formats import Format
+from tenantry.knowledge.parse.parsers import parser_of
 
-# By name, because a process reads one document: it loads the libraries of its format only.
-_PARSERS: Mapping[str, tuple[str, str]] = {
-    "text": ("plain", "parse_text"),
-    "markdown": ("plain", "parse_markdown"),
-    "csv": ("table", "parse_csv"),
-    "html": ("html", "parse_html"),
-    "docx": ("word", "parse_docx"),
-    "pdf": ("pdf", "parse_pdf"),
-}
 _MEMORY_BYTES = 1536 * 1024 * 1024
 _CPU_S = 60
 
@@ -39,16 +30,12 @@ def confine() -> None:
         resource.setrlimit(kind, (most, most))
 
 
-def main(name: str) -> int:
+def main(name: Format) -> int:
     """Parse standard input as the format `name`; the result, or the error, as JSON."""
-    module, function = _PARSERS[name]
-    parse: Callable[[bytes], ParsedDocument] = getattr(
-        import_module(f"tenantry.knowledge.parse.{module}"), function
-    )
-    confine()
-    content = sys.stdin.buffer.read()
     try:
-        answer: dict[str, object] = {"document": asdict(parse(content))}
+        parse = parser_of(name)
+        confine()
+        answer: dict[str, object] = {"document": asdict(parse(sys.stdin.buffer.read()))}
     except TenantryError as error:
         answer = {"error": type(error).__name__, "message": error.message}
     except (MemoryError, RecursionError):
@@ -58,4 +45,4 @@ def main(name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(cast(Format, sys.argv[1])))

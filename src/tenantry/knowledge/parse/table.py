@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable
 from itertools import zip_longest
 
 from tenantry.core.errors import DocumentUnreadable
@@ -28,15 +29,24 @@ def parse_csv(content: bytes) -> ParsedDocument:
         dialect = csv.excel  # one column, or too little to tell
     builder = TextBuilder()
     try:
-        rows = csv.reader(io.StringIO(text), dialect)
-        names = [name.strip() for name in next(rows, [])]
-        for row in rows:
-            if max(len(row), len(names)) > _MOST_COLUMNS:
-                raise DocumentUnreadable(f"A table has at most {_MOST_COLUMNS} columns.")
-            builder.add(_sentence(names, row))
+        add_rows(builder, csv.reader(io.StringIO(text), dialect))
     except csv.Error as error:
         raise DocumentUnreadable("The file is not a valid CSV table.") from error
     return builder.build()
+
+
+def add_rows(builder: TextBuilder, rows: Iterable[list[str]]) -> None:
+    """Each row as a sentence; the first names the columns.
+
+    Raises:
+        DocumentUnreadable: a row has more than 500 columns.
+    """
+    each = iter(rows)
+    names = [name.strip() for name in next(each, [])]
+    for row in each:
+        if max(len(row), len(names)) > _MOST_COLUMNS:
+            raise DocumentUnreadable(f"A table has at most {_MOST_COLUMNS} columns.")
+        builder.add(_sentence(names, row))
 
 
 def _sentence(names: list[str], row: list[str]) -> str:

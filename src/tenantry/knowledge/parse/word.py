@@ -9,12 +9,10 @@ from docx.table import Table
 from docx.text.paragraph import Paragraph
 from lxml import etree
 
-from tenantry.core.errors import DocumentUnreadable, TooLarge
+from tenantry.core.errors import DocumentUnreadable
 from tenantry.knowledge.parse.parsed import ParsedDocument, TextBuilder
+from tenantry.knowledge.parse.zipped import unzipped
 
-_MOST_UNPACKED = 200 * 1024 * 1024
-_MOST_RATIO = 200
-_RATIO_FROM = 1_000_000
 _BROKEN = "The file is not a readable Word document."
 
 
@@ -25,7 +23,7 @@ def parse_docx(content: bytes) -> ParsedDocument:
         DocumentUnreadable: it is no Word document.
         TooLarge: it unpacks to more than a document can be.
     """
-    _refuse_bomb(content)
+    unzipped(content, _BROKEN).close()
     builder = TextBuilder()
     try:
         # No entity is resolved: neither a file's content nor an XML bomb gets in.
@@ -55,16 +53,3 @@ def _table(table: Table, builder: TextBuilder) -> None:
         cells = " | ".join(" ".join(cell.text.split()) for cell in row.cells)
         builder.add(f"| {cells} |\n")
     builder.add("\n")
-
-
-def _refuse_bomb(content: bytes) -> None:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            sizes = [(entry.file_size, entry.compress_size) for entry in archive.infolist()]
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise DocumentUnreadable(_BROKEN) from error
-    # What an entry says is what the zip module reads of it at most.
-    unpacked = sum(size for size, _ in sizes)
-    packed = sum(size for _, size in sizes) or 1
-    if unpacked > _MOST_UNPACKED or (unpacked > _RATIO_FROM and unpacked / packed > _MOST_RATIO):
-        raise TooLarge("The document unpacks to far more than its own size.")
