@@ -68,6 +68,7 @@ from tenantry.sessions.conversations import Conversations
 from tenantry.tools.direct import DirectAccess
 from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
 from tenantry.upkeep import Upkeep
+from tenantry.vectors.shelves import Shelves
 
 _DEFAULT_ASSISTANT = "analyst"
 _DEFAULT_INSTRUCTIONS = (
@@ -200,7 +201,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     stack.push_async_callback(files.close)
     embedder = registry.embedder
     patterns = Patterns(db, embedder, ledger, audit)
-    retriever = Retriever(db, embedder, ledger)
+    retriever = Retriever(db, embedder, ledger, clock)
     results = ResultFiles(db)
     tools = ToolServices(connectors, results, retriever, patterns, audit, clock)
     tenants, storage = TenantDirectory(operator), StorageMeter(db, base.prices, clock)
@@ -228,7 +229,9 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         ingestor=Ingestor(db, embedder, ledger, audit, settings.max_upload_bytes),
         connectors=connectors,
         pools=services.pools,
-        upkeep=Upkeep(base, tenants, services.pools, embedder, results, rotation, storage),
+        upkeep=Upkeep(
+            base, tenants, services.pools, embedder, results, rotation, storage, Shelves(db, audit)
+        ),
         files=files,
         results=results,
         break_glass=BreakGlass(operator, base.doors.breakglass),

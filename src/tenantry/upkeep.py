@@ -13,7 +13,12 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 from tenantry.connectors.result_files import ResultFiles
-from tenantry.core.errors import SecretUnreadable, StoreUnavailable, VaultUnavailable
+from tenantry.core.errors import (
+    SecretUnreadable,
+    StoreUnavailable,
+    TenantryError,
+    VaultUnavailable,
+)
 from tenantry.core.ids import TenantId
 from tenantry.foundation import Foundation
 from tenantry.isolation.context import Actor, TenantContext
@@ -25,6 +30,7 @@ from tenantry.providers.base import Embedder
 from tenantry.providers.embedded_e5 import EmbeddedE5
 from tenantry.security.cursors import START
 from tenantry.security.vault.rotation import Rotation
+from tenantry.vectors.shelves import Shelves
 
 _LOG = logging.getLogger("tenantry.upkeep")
 _ANCHOR_EVERY_S = 60.0
@@ -44,6 +50,7 @@ class Upkeep:
     results: ResultFiles
     rotation: Rotation
     storage: StorageMeter
+    shelves: Shelves
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -70,19 +77,30 @@ class Upkeep:
             after = page[-1].id
 
     async def tidy_tenants(self) -> None:
-        """What each tenant is due: expired results removed, keys renewed, storage entered, once."""
+        """What each tenant is due: results that expired, keys, storage, its index; once."""
         async for ctx in self.each_tenant("upkeep"):
             await self.results.remove_expired(ctx)
             with suppress(SecretUnreadable, VaultUnavailable):  # recorded; the next round tries on
                 await self.rotation.rewrap(ctx)
                 await self.rotation.renew(ctx)
             await self.storage.record(ctx)
+            await self._tend_index(ctx)
 
     def context(self, tenant: TenantId, task: str) -> TenantContext:
         """A context in which background work of the platform's own acts for one tenant."""
         actor = Actor("worker", uuid5(NAMESPACE_OID, f"tenantry:{task}"), "worker")
         deadline = self.base.clock.monotonic() + _LONGEST_TASK_S
         return self.base.mint.mint(tenant, actor, frozenset(), f"worker-{task}", deadline)
+
+    async def _tend_index(self, ctx: TenantContext) -> None:
+        try:
+            await self.shelves.settle(ctx, self.embedder.name, self.embedder.dimension)
+            await self.shelves.tend_others(ctx, self.embedder.name)
+        except StoreUnavailable:
+            raise
+        except TenantryError:
+            # One tenant's index, such as one too large for the server's memory, is no other's matter.
+            _LOG.warning("index_postponed", extra={"tenant": str(ctx.tenant)})
 
     def _works(self) -> list[Coroutine[Any, Any, None]]:
         return [

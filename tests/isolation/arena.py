@@ -198,6 +198,8 @@ def build(cluster: Cluster, database: str) -> Arena:
     sides = [_side(mint, name) for name in ("acme", "globex")]
     arena = Arena(cluster, database, mint, *sides)
     with arena.admin() as admin:
+        # One shelf that holds vectors of both: there only the policy stands between them.
+        admin.execute("SET ROLE tenantry_owner; SELECT tenantry_private.take_shelf(); RESET ROLE")
         for side in sides:
             for table, rows in _rows(side).items():
                 for row in rows:
@@ -253,6 +255,10 @@ def _rows(side: Side) -> dict[str, list[dict[str, Any]]]:
                       "created_by": i},
         "chunks": {"document_id": i, "chunk_no": 0, "content": c("chunks"), "start_offset": 0,
                    "end_offset": 1, "embedding": vector},
+        "vector_shelves": {"embedder": c("vector_shelves"), "shelf": 1, "dimension": 4,
+                           "state": "ready"},
+        "vector_changes": {"embedder": c("vector_shelves"), "document_id": i},
+        "chunk_vectors": {"shelf": 1, "document_id": i, "chunk_no": 0, "embedding": vector},
         "connectors": {"connector_id": i, "name": c("connectors"), "kind": "files"},
         "suspended_operations": {"connector_id": i, "acceptance": i,
                                  "operation": c("suspended_operations")},

@@ -54,6 +54,7 @@ def _policies() -> frozenset[FurtherPolicy]:
     sign_in = "a credential is looked up before its tenant is known"
     chain = "append_audit() alone writes the chain, with the owner's rights"
     verify = "the log is verified whole, every chain of it"
+    shelves = "the shelf functions and the chunks' trigger keep dedicated indexes"
     glass = "the break-glass functions keep grants and sessions, with the owner's rights"
     return frozenset(
         {
@@ -84,6 +85,18 @@ def _policies() -> frozenset[FurtherPolicy]:
                           check="true"),
             FurtherPolicy("tenantry.break_glass_sessions", "keeper", OWNER_ROLE, "*", glass,
                           check="true"),
+            FurtherPolicy("tenantry.vector_shelves", "keeper", OWNER_ROLE, "*", shelves,
+                          check="true"),
+            FurtherPolicy("tenantry.vector_changes", "keeper", OWNER_ROLE, "*", shelves,
+                          check="true"),
+            FurtherPolicy("tenantry.chunk_vectors", "keeper", OWNER_ROLE, "*", shelves,
+                          check="true"),
+            FurtherPolicy("tenantry.documents", "shelver", OWNER_ROLE, "r",
+                          "a shelf is filled within its tenant's own transaction",
+                          condition=OWN_ROWS),
+            FurtherPolicy("tenantry.chunks", "shelver", OWNER_ROLE, "r",
+                          "a shelf is filled within its tenant's own transaction",
+                          condition=OWN_ROWS),
             FurtherPolicy("tenantry.break_glass_grants", "oversight", "tenantry_operator", "r",
                           "operators see who holds a grant, and why; never its token"),
         }
@@ -122,6 +135,11 @@ DEFINERS: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenantry.enter_break_glass": frozenset({"tenantry_breakglass"}),
         "tenantry.break_glass_tenant": frozenset({"tenantry_breakglass"}),
         "tenantry.tell_standing": frozenset(),
+        "tenantry.open_shelf": frozenset({TENANT_ROLE}),
+        "tenantry.advance_shelf": frozenset({TENANT_ROLE}),
+        "tenantry.retire_shelf": frozenset({TENANT_ROLE}),
+        "tenantry.free_shelf": frozenset({TENANT_ROLE}),
+        "tenantry.shelve_chunks": frozenset(),
     }
 )
 """Functions that run with the owner's rights, and the roles that may call them."""
@@ -149,6 +167,9 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.tool_calls": _READ_ADD,
         "tenantry.documents": "SELECT INSERT DELETE",
         "tenantry.chunks": "SELECT INSERT DELETE",
+        "tenantry.searchable_documents": "SELECT",
+        "tenantry.vector_shelves": "SELECT",  # written by their functions, and by the trigger
+        "tenantry.chunk_vectors": "SELECT",
         "tenantry.connectors": _ALL,
         "tenantry.data_files": _ALL,
         "tenantry.result_files": "SELECT INSERT DELETE",

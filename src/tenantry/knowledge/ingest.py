@@ -6,7 +6,7 @@ that was embedded by a model no longer in use is embedded again, and keeps its i
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -27,6 +27,7 @@ from tenantry.knowledge.parse.parsed import ParsedDocument
 from tenantry.knowledge.parser import DocumentParser
 from tenantry.metering.ledger import Ledger
 from tenantry.providers.base import Embedder
+from tenantry.vectors.passages import NewPassage, add_passages
 
 _SQL = load("tenantry.knowledge")
 _LONGEST_TITLE = 300
@@ -52,7 +53,7 @@ class _Prepared:
     digest: bytes
     format: Format
     pages: int
-    rows: Sequence[Mapping[str, object]]
+    passages: Sequence[NewPassage]
     tokens: int
 
 
@@ -124,8 +125,8 @@ class Ingestor:
             tokens += await asyncio.to_thread(sum, map(self._embedder.count_tokens, batch))
             if progress is not None:
                 progress(start + len(batch), len(texts))
-        rows = await asyncio.to_thread(_rows, chunks, np.concatenate(vectors))
-        return _Prepared(upload, digest, name, parsed.pages, rows, tokens)
+        passages = _passages(chunks, np.concatenate(vectors))
+        return _Prepared(upload, digest, name, parsed.pages, passages, tokens)
 
     async def _store(self, ctx: TenantContext, new: _Prepared, document_id: UUID) -> Document:
         async with self._db.tenant(ctx) as tx:
@@ -140,14 +141,13 @@ class Ingestor:
                 sha256=new.digest,
                 size_bytes=len(new.upload.content),
                 pages=new.pages,
-                chunk_count=len(new.rows),
+                chunk_count=len(new.passages),
                 embedder=embedder,
                 created_by=ctx.actor.id,
             )
             if added:
-                rows = [{**row, "document_id": document_id} for row in new.rows]
-                await tx.execute_many(_SQL["add_chunk"], rows)
-                await self._record(ctx, document_id, len(rows))
+                await add_passages(tx, document_id, new.passages)
+                await self._record(ctx, document_id, len(new.passages))
             row = await tx.row(_SQL["find_document"], sha256=new.digest)
         if row is None:
             raise Conflict("The document was removed while it was being added.")
@@ -165,23 +165,10 @@ def embedded_text(chunk: Chunk) -> str:
     return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
 
 
-def vector_text(vector: NDArray[np.float32]) -> str:
-    """A vector as pgvector reads it."""
-    return "[" + ",".join(f"{value:.6g}" for value in vector) + "]"
-
-
-def _rows(chunks: Sequence[Chunk], vectors: NDArray[np.float32]) -> list[Mapping[str, object]]:
+def _passages(chunks: Sequence[Chunk], vectors: NDArray[np.float32]) -> list[NewPassage]:
     return [
-        {
-            "chunk_no": chunk.number,
-            "content": chunk.text,
-            "heading": chunk.heading,
-            "page": chunk.page,
-            "start_offset": chunk.start,
-            "end_offset": chunk.end,
-            "embedding": vector_text(vector),
-        }
-        for chunk, vector in zip(chunks, vectors, strict=True)
+        NewPassage(c.number, c.text, c.heading, c.page, c.start, c.end, vector)
+        for c, vector in zip(chunks, vectors, strict=True)
     ]
 
 

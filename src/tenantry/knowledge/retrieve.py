@@ -9,25 +9,27 @@ k = 60: ranks are fused, not scores, which do not compare between the lists.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from tenantry.core.clock import Clock
 from tenantry.core.errors import InvalidRequest
-from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database
-from tenantry.knowledge.ingest import vector_text
 from tenantry.metering.ledger import Ledger
 from tenantry.providers.base import Embedder
+from tenantry.vectors.base import Filter, Near, Question, VectorStore
+from tenantry.vectors.passages import read_passages, worded
+from tenantry.vectors.search import TenantVectors
 
-_SQL = load("tenantry.knowledge")
 RRF_K = 60
 MOST_PASSAGES = 10_000
 _LEAST_DEPTH = 50
 _LONGEST_QUESTION = 2000
 _LONGEST_WORDING = 500
+_EVERYTHING = Filter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +62,54 @@ class Passage:
 class Retriever:
     """Searches the passages of one tenant at a time."""
 
-    def __init__(self, db: Database, embedder: Embedder, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        db: Database,
+        embedder: Embedder,
+        ledger: Ledger,
+        clock: Clock,
+        vectors: VectorStore | None = None,
+    ) -> None:
         self._db = db
         self._embedder = embedder
         self._ledger = ledger
+        self._clock = clock
+        self._vectors = vectors or TenantVectors(db)
 
-    async def search(self, ctx: TenantContext, query: str, limit: int) -> list[Passage]:
+    async def search(
+        self, ctx: TenantContext, query: str, limit: int, where: Filter = _EVERYTHING
+    ) -> list[Passage]:
         """The best passages, best first; fewer than `limit` only when there are fewer.
 
         Args:
             ctx: the tenant.
             query: the question; what is past its first 2,000 characters is not looked at.
             limit: how many, 1 to 10,000.
+            where: which documents count.
 
         Raises:
             InvalidRequest: the limit is out of range.
         """
         if not 1 <= limit <= MOST_PASSAGES:
             raise InvalidRequest(f"A search gives 1 to {MOST_PASSAGES} passages.")
-        question = _storable(query[:_LONGEST_QUESTION])
-        vector = await self._embedder.embed_query(question)
-        tokens = await asyncio.to_thread(self._embedder.count_tokens, question)
+        text = _storable(query[:_LONGEST_QUESTION])
+        vector = await self._embedder.embed_query(text)
+        tokens = await asyncio.to_thread(self._embedder.count_tokens, text)
+        depth = max(limit, _LEAST_DEPTH)
+        question = Question(self._embedder.name, vector, depth, where)
+        began = self._clock.monotonic()
+        near = await self._vectors.nearest(ctx, question)
         async with self._db.tenant(ctx) as tx:
-            rows = await tx.rows(
-                _SQL["search_chunks"],
-                embedding=vector_text(vector),
-                embedder=self._embedder.name,
-                words=question[:_LONGEST_WORDING],
-                depth=max(limit, _LEAST_DEPTH),
+            lists = near, await worded(tx, question, text[:_LONGEST_WORDING])
+            best = _best(lists)
+            found = await read_passages(tx, question, best[:limit])
+            if len(found) < min(limit, len(best)):  # some were removed since they were found
+                found |= await read_passages(tx, question, best[limit:])
+            duration_ms = int((self._clock.monotonic() - began) * 1000)
+            await self._ledger.record_search(
+                tx, self._embedder.name, tokens, len(found), duration_ms
             )
-            await self._ledger.record_embedding(tx, self._embedder.name, tokens, "vector_search")
-        return [_passage(row) for row in sorted(rows, key=_place)[:limit]]
+        return [_passage(found[place]) for place in best if place in found][:limit]
 
 
 def fused(*ranks: int | None) -> float:
@@ -98,10 +117,16 @@ def fused(*ranks: int | None) -> float:
     return sum(1.0 / (RRF_K + rank) for rank in ranks if rank is not None)
 
 
-def _place(row: Mapping[str, Any]) -> tuple[float, float, str, int]:
-    """What rows are sorted by; the last two only so that equals keep one order."""
-    score = fused(row["vector_rank"], row["lexical_rank"])
-    return -score, -row["similarity"], str(row["document_id"]), row["chunk_no"]
+def _best(lists: Sequence[Sequence[Near]]) -> list[tuple[UUID, int]]:
+    """The places of several lists, best fused score first."""
+    ranks = [{near.place: rank for rank, near in enumerate(one, 1)} for one in lists]
+    every = {near.place: near for one in lists for near in one}
+
+    def order(near: Near) -> tuple[float, Near]:
+        # By distance, then by place, only so that equals keep one order.
+        return -fused(*(rank.get(near.place) for rank in ranks)), near
+
+    return [near.place for near in sorted(every.values(), key=order)]
 
 
 def _storable(query: str) -> str:

@@ -205,12 +205,30 @@ class Ledger:
             tokens: as `Embedder.count_tokens` counts them.
             operation: `vector_search` when the vector was that of a question.
         """
-        provider, slash, model = embedder.partition("/")
-        if not slash:
-            provider, model = EMBEDDED_PROVIDER, embedder
+        provider, model = _embedding_model(embedder)
         entry, _ = self._recorded(tx.ctx, operation, provider, model)
         usage = TokenUsage(input_tokens=tokens).plausible()
         entry = replace(entry, account=provider if slash else "").counting(usage, self._prices)
+        await append(tx, entry)
+        return entry.cost_picousd
+
+    async def record_search(
+        self, tx: Transaction, embedder: str, tokens: int, rows: int, duration_ms: int
+    ) -> int:
+        """Record a search by meaning; the cost in pico-USD.
+
+        Args:
+            tx: where the search belongs.
+            embedder: `Embedder.name` of the model that the question went to.
+            tokens: of the question.
+            rows: passages found.
+            duration_ms: of the search itself, without the embedding.
+        """
+        provider, model = _embedding_model(embedder)
+        entry, _ = self._recorded(tx.ctx, "vector_search", provider, model)
+        usage = TokenUsage(input_tokens=tokens).plausible()
+        entry = entry.counting(usage, self._prices)
+        entry = replace(entry, row_count=rows, duration_ms=duration_ms)
         await append(tx, entry)
         return entry.cost_picousd
 
@@ -288,3 +306,8 @@ class Ledger:
 def _own(ctx: TenantContext, call: OpenCall) -> None:
     if call.tenant != ctx.tenant:
         raise BoundaryCrossed
+
+
+def _embedding_model(embedder: str) -> tuple[str, str]:
+    provider, slash, model = embedder.partition("/")
+    return (provider, model) if slash else (EMBEDDED_PROVIDER, embedder)

@@ -57,7 +57,7 @@ class House:
         self.files = FileStore(services, MOST)
         self.patterns = Patterns(world.db, embedder, stage.ledger, world.audit)
         self.ingestor = Ingestor(world.db, embedder, stage.ledger, world.audit, MOST)
-        retriever = Retriever(world.db, embedder, stage.ledger)
+        retriever = Retriever(world.db, embedder, stage.ledger, world.clock)
         toolbox = Toolbox(
             ToolServices(
                 self.catalog,

@@ -44,7 +44,7 @@ class Knowledge:
             embedder,
             Ingestor(world.db, embedder, ledger, world.audit, 1_000_000),
             Documents(world.db, world.audit),
-            Retriever(world.db, embedder, ledger),
+            Retriever(world.db, embedder, ledger, world.clock),
         )
 
     async def add(

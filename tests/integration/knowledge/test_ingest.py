@@ -2,6 +2,7 @@
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from tenantry.core.errors import (
@@ -14,9 +15,9 @@ from tenantry.core.errors import (
     TooLarge,
     UnsupportedMedia,
 )
-from tenantry.db.queries import load
 from tenantry.knowledge import ingest as ingesting
 from tenantry.knowledge.ingest import Upload
+from tenantry.vectors.passages import NewPassage, add_passages
 from tests.integration.knowledge.conftest import Knowledge, WordEmbedder
 from tests.unit.knowledge.files import docx, pdf
 from tests.worlds import World
@@ -228,12 +229,10 @@ async def test_a_chunk_cannot_be_hung_on_a_neighbours_document(quick: Knowledge)
     world = quick.world
     theirs = await quick.add(world.globex, "a.md", MARKDOWN)
     before = quick.counts(world.globex)
-    chunk = {"chunk_no": 99, "content": "planted", "heading": "", "page": 1}
-    place = {"start_offset": 0, "end_offset": 7, "embedding": "[1,2]"}
-    add_chunk = load("tenantry.knowledge")["add_chunk"]
+    planted = NewPassage(99, "planted", "", 1, 0, 7, np.ones(2, dtype=np.float32))
     with pytest.raises(Conflict):
         async with world.db.tenant(world.acme) as tx:
-            await tx.execute(add_chunk, document_id=theirs.document_id, **chunk, **place)
+            await add_passages(tx, theirs.document_id, [planted])
     assert quick.counts(world.globex) == before
 
 

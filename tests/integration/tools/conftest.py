@@ -93,7 +93,7 @@ async def workshop(world: World, orders_api: str) -> AsyncIterator[Workshop]:
         options: dict[str, Any] = {"document": DOCUMENT, "base_url": f"{orders_api}/{mark}"}
         await catalog.create(ctx, NewConnector("orders", "http", options))
         stock[ctx.tenant] = data
-    retriever = Retriever(world.db, embedder, ledger)
+    retriever = Retriever(world.db, embedder, ledger, world.clock)
     services = ToolServices(
         catalog, ResultFiles(world.db), retriever, patterns, world.audit, world.clock
     )

@@ -48,7 +48,7 @@ async def session(world: World, desk: Desk) -> Session:
     catalog: ConnectorCatalog = desk.catalog
     ledger, embedder = Ledger(world.db, world.writer, PriceBook(), world.clock), WordEmbedder()
     patterns = Patterns(world.db, embedder, ledger, world.audit)
-    retriever = Retriever(world.db, embedder, ledger)
+    retriever = Retriever(world.db, embedder, ledger, world.clock)
     return Session(
         desk,
         ToolServices(catalog, ResultFiles(world.db), retriever, patterns, world.audit, world.clock),

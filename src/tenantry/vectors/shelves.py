@@ -1,0 +1,129 @@
+"""Promotion and demotion: a tenant moves to an index of its own, and back, by its size (VEC-1).
+
+All of it happens in the tenant's own transactions, by functions that act on the tenant of the
+signed context: no actor of ours may touch the index of a tenant it does not act for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenantry.core.events import AuditSink
+from tenantry.db.queries import load
+from tenantry.isolation.context import TenantContext
+from tenantry.isolation.transaction import Database
+from tenantry.vectors.search import PROMOTE_AT
+
+_SQL = load("tenantry.vectors")
+_MOST_DIMENSIONS = 4000  # of halfvec, in HNSW
+_MOST_MEMORY = 2 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When a tenant moves. Between the two it stays as it is.
+
+    Attributes:
+        promote_at: passages from which a tenant gets an index of its own.
+        demote_below: passages under which it loses it.
+    """
+
+    promote_at: int = PROMOTE_AT
+    demote_below: int = PROMOTE_AT // 2
+
+
+class Shelves:
+    """Tends the tenants' indexes.
+
+    Attributes:
+        thresholds: when a tenant moves.
+    """
+
+    def __init__(
+        self, db: Database, audit: AuditSink, thresholds: Thresholds | None = None
+    ) -> None:
+        self._db = db
+        self._audit = audit
+        self.thresholds = thresholds or Thresholds()
+
+    async def tend(self, ctx: TenantContext, embedder: str, dimension: int) -> str | None:
+        """Bring the tenant one step nearer to where its size belongs; its shelf's state after it.
+
+        To be called again and again: a step never waits, and one that was interrupted is made anew.
+        Searches and writers of the tenant, and everybody else, go on meanwhile.
+
+        Args:
+            ctx: the tenant, for background work.
+            embedder: whose vectors are indexed.
+            dimension: of these vectors; more than 4,000 are never indexed.
+        """
+        async with self._db.tenant(ctx) as tx:
+            row = await tx.row(_SQL["shelf_of"], embedder=embedder)
+        found: Mapping[str, Any] = row or {"state": None, "passages": 0}
+        state, passages = found["state"], found["passages"]
+        if state is None:
+            if passages < self.thresholds.promote_at or dimension > _MOST_DIMENSIONS:
+                return None
+            return await self._open(ctx, embedder, dimension)
+        if state == "retired":
+            return await self._free(ctx, embedder)
+        if passages < self.thresholds.demote_below:
+            return await self._retire(ctx, embedder, passages)
+        if state != "ready":
+            return await self._advance(ctx, embedder, dimension, passages)
+        return "ready"
+
+    async def settle(self, ctx: TenantContext, embedder: str, dimension: int) -> str | None:
+        """`tend` as long as it gets on; the state that was reached."""
+        before: str | None = None
+        while (state := await self.tend(ctx, embedder, dimension)) not in {before, "ready", None}:
+            before = state
+        return state
+
+    async def tend_others(self, ctx: TenantContext, embedder: str) -> None:
+        """Give up the shelves of embedders that the tenant no longer uses."""
+        async with self._db.tenant(ctx) as tx:
+            rows = await tx.rows(_SQL["shelves"])
+        for row in rows:
+            if row["embedder"] != embedder:
+                if row["state"] == "retired":
+                    await self._free(ctx, row["embedder"])
+                else:
+                    await self._retire(ctx, row["embedder"], 0)
+
+    async def _open(self, ctx: TenantContext, embedder: str, dimension: int) -> str:
+        async with self._db.tenant(ctx) as tx:
+            await tx.value(_SQL["open_shelf"], embedder=embedder, dimension=dimension)
+        return "opened"
+
+    async def _advance(
+        self, ctx: TenantContext, embedder: str, dimension: int, passages: int
+    ) -> str | None:
+        memory_kb = min(_graph_bytes(passages, dimension), _MOST_MEMORY) // 1024
+        async with self._db.tenant(ctx) as tx:
+            await tx.execute(_SQL["allow_building"], memory=f"{memory_kb}kB")
+            state: str | None = await tx.value(_SQL["advance_shelf"], embedder=embedder)
+            if state == "ready":
+                await self._record(ctx, "vectors.promoted", embedder, passages)
+        return state
+
+    async def _retire(self, ctx: TenantContext, embedder: str, passages: int) -> str:
+        async with self._db.tenant(ctx) as tx:
+            if await tx.value(_SQL["retire_shelf"], embedder=embedder):
+                await self._record(ctx, "vectors.demoted", embedder, passages)
+        return "retired"
+
+    async def _free(self, ctx: TenantContext, embedder: str) -> str | None:
+        async with self._db.tenant(ctx) as tx:
+            freed = await tx.value(_SQL["free_shelf"], embedder=embedder)
+        return None if freed else "retired"
+
+    async def _record(self, ctx: TenantContext, action: str, embedder: str, passages: int) -> None:
+        await self._audit.record(
+            ctx.event(action, "allowed", "vector", embedder, {"passages": int(passages)})
+        )
+
+
+def _graph_bytes(passages: int, dimension: int) -> int:
+    """About what building an HNSW graph takes in memory: two bytes a component, and its links."""
+    return int(passages) * (2 * dimension + 700) * 5 // 4 + 64 * 1024**2
