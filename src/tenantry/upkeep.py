@@ -99,7 +99,7 @@ class Upkeep:
         except StoreUnavailable:
             raise
         except TenantryError:
-            # One tenant's index, such as one too large for the server's memory, is no other's matter.
+            # Such as an index too large for the server's memory: no other tenant's matter.
             _LOG.warning("index_postponed", extra={"tenant": str(ctx.tenant)})
 
     def _works(self) -> list[Coroutine[Any, Any, None]]:

@@ -205,10 +205,7 @@ class Ledger:
             tokens: as `Embedder.count_tokens` counts them.
             operation: `vector_search` when the vector was that of a question.
         """
-        provider, model = _embedding_model(embedder)
-        entry, _ = self._recorded(tx.ctx, operation, provider, model)
-        usage = TokenUsage(input_tokens=tokens).plausible()
-        entry = replace(entry, account=provider if slash else "").counting(usage, self._prices)
+        entry = self._embedding(tx.ctx, operation, embedder, tokens)
         await append(tx, entry)
         return entry.cost_picousd
 
@@ -224,10 +221,7 @@ class Ledger:
             rows: passages found.
             duration_ms: of the search itself, without the embedding.
         """
-        provider, model = _embedding_model(embedder)
-        entry, _ = self._recorded(tx.ctx, "vector_search", provider, model)
-        usage = TokenUsage(input_tokens=tokens).plausible()
-        entry = entry.counting(usage, self._prices)
+        entry = self._embedding(tx.ctx, "vector_search", embedder, tokens)
         entry = replace(entry, row_count=rows, duration_ms=duration_ms)
         await append(tx, entry)
         return entry.cost_picousd
@@ -283,6 +277,16 @@ class Ledger:
             **figures(usage, rates),
         )
 
+    def _embedding(
+        self, ctx: TenantContext, operation: Operation, embedder: str, tokens: int
+    ) -> Entry:
+        provider, slash, model = embedder.partition("/")
+        if not slash:
+            provider, model = EMBEDDED_PROVIDER, embedder
+        entry, _ = self._recorded(ctx, operation, provider, model)
+        usage = TokenUsage(input_tokens=tokens).plausible()
+        return replace(entry, account=provider if slash else "").counting(usage, self._prices)
+
     def _recorded(
         self, ctx: TenantContext, operation: Operation, provider: str, model: str
     ) -> tuple[Entry, Rates | None]:
@@ -306,8 +310,3 @@ class Ledger:
 def _own(ctx: TenantContext, call: OpenCall) -> None:
     if call.tenant != ctx.tenant:
         raise BoundaryCrossed
-
-
-def _embedding_model(embedder: str) -> tuple[str, str]:
-    provider, slash, model = embedder.partition("/")
-    return (provider, model) if slash else (EMBEDDED_PROVIDER, embedder)
