@@ -194,7 +194,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     providers = ModelDirectory(registry)
     admission = Admission(registry.terms(), audit, clock)
     keys = _keys(stack, base)
-    services = _lent(stack, base, keys)
+    pools = (services := _lent(stack, base, keys)).pools
     connectors = ConnectorCatalog(services)
     stack.push_async_callback(connectors.close)
     files = FileStore(services, settings.max_upload_bytes)
@@ -205,7 +205,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     results = ResultFiles(db)
     tools = ToolServices(connectors, results, retriever, patterns, audit, clock)
     tenants, storage = TenantDirectory(operator), StorageMeter(db, base.prices, clock)
-    rotation = Rotation(db, keys, audit, clock)
+    rotation, shelves = Rotation(db, keys, audit, clock), Shelves(db, audit)
     return Platform(
         settings=settings,
         store=base.store,
@@ -228,10 +228,8 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         documents=Documents(db, audit),
         ingestor=Ingestor(db, embedder, ledger, audit, settings.max_upload_bytes),
         connectors=connectors,
-        pools=services.pools,
-        upkeep=Upkeep(
-            base, tenants, services.pools, embedder, results, rotation, storage, Shelves(db, audit)
-        ),
+        pools=pools,
+        upkeep=Upkeep(base, tenants, pools, embedder, results, rotation, storage, shelves),
         files=files,
         results=results,
         break_glass=BreakGlass(operator, base.doors.breakglass),
