@@ -17,6 +17,7 @@ from tenantry.metering.ledger import Ledger
 from tenantry.metering.prices import PriceBook
 from tenantry.metering.writer import LedgerWriter
 from tenantry.security.audit import AuditLog
+from tenantry.security.refused_sign_ins import RefusedSignIns
 from tenantry.security.standing import Standing
 
 
@@ -34,6 +35,7 @@ class Foundation:
         audit: the log.
         notices: what other processes commit.
         standing: what is remembered of credentials.
+        refused: sign-ins that failed.
         prices: the price book.
         ledger: the usage ledger.
     """
@@ -47,6 +49,7 @@ class Foundation:
     audit: AuditLog
     notices: Notices
     standing: Standing
+    refused: RefusedSignIns
     prices: PriceBook
     ledger: Ledger
 
@@ -65,6 +68,8 @@ class Foundation:
         db = Database(doors.app, mint, signer, clock, behind_pooler=behind_pooler)
         audit = AuditLog(doors.audit, bytes.fromhex(store.secrets.audit_key))
         stack.push_async_callback(audit.close)
+        refused = RefusedSignIns(audit, clock)
+        stack.push_async_callback(refused.close)
         # A pooler has no sessions to hold a lease on: there, calls are swept when they expire.
         instance = 0
         if not behind_pooler:
@@ -79,5 +84,16 @@ class Foundation:
         stack.push_async_callback(writer.close)
         ledger = Ledger(db, writer, prices, clock, instance=instance)
         return cls(
-            settings, store, doors, clock, mint, db, audit, notices, standing, prices, ledger
+            settings,
+            store,
+            doors,
+            clock,
+            mint,
+            db,
+            audit,
+            notices,
+            standing,
+            refused,
+            prices,
+            ledger,
         )

@@ -213,7 +213,9 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         db=db,
         operator_db=operator,
         audit=audit,
-        authenticator=Authenticator(base.doors.auth, base.mint, tokens, pepper, audit, standing),
+        authenticator=Authenticator(
+            base.doors.auth, base.mint, tokens, pepper, base.refused, standing
+        ),
         standing=standing,
         tokens=tokens,
         operators=Operators(operator, pepper, audit, clock),

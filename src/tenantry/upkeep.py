@@ -107,6 +107,7 @@ class Upkeep:
             Sweeper(self.base.doors.operator).run(),
             self.base.notices.run(),
             self.pools.run(),
+            self.base.refused.run(),
             self._anchor(),
             self._tidy(),
         ]

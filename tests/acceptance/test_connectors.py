@@ -111,18 +111,26 @@ async def service(
         yield service
 
 
-async def tenantry(client: ApiClient, *arguments: str, **secrets: str) -> Any:
-    """Run the command line as a tenant's admin; the JSON it prints."""
+async def run_command(
+    client: ApiClient, *arguments: str, key: str = "TENANTRY_API_KEY", **secrets: str
+) -> str:
+    """Run the command line with the client's credential; what it prints."""
     environment = {
-        "PATH": os.environ["PATH"], "TENANTRY_BASE_URL": client.base_url,
-        "TENANTRY_API_KEY": client.credential, **secrets,
+        "PATH": os.environ["PATH"], "TENANTRY_BASE_URL": client.base_url, key: client.credential,
+        **secrets,
     }  # fmt: skip
-    command = [sys.executable, "-m", "tenantry", "connector", *arguments]
+    command = [sys.executable, "-m", "tenantry", *arguments]
     done = await asyncio.to_thread(
         subprocess.run, command, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
+    return done.stdout
+
+
+async def tenantry(client: ApiClient, *arguments: str, **secrets: str) -> Any:
+    """Run a command over connectors as a tenant's admin; the JSON it prints."""
+    said = await run_command(client, "connector", *arguments, **secrets)
+    return json.loads(said) if said.startswith(("{", "[")) else said
 
 
 async def added(client: ApiClient, folder: Path, database: Database) -> Any:
@@ -222,6 +230,29 @@ async def test_a_rotated_password_is_used_at_once_and_another_host_needs_it_anew
     moved = await service.acme.call("PATCH", path, json={"options": elsewhere})
     assert (moved.status, moved.body["code"]) == (400, "invalid_request")
     assert "secrets again" in moved.body["detail"]
+
+
+@pytest.mark.req("POOL-3", "USE-3")
+async def test_the_operator_sees_what_the_pools_do_and_nothing_of_whose(
+    service: Service, database: Database, tmp_path: Path
+) -> None:
+    shop = await added(service.acme, tmp_path, database)
+    for _ in range(2):
+        await service.acme.post(f"/v1/connectors/{shop['id']}/query", {"sql": _BY_REGION})
+    seen = await service.operator.get("/v1/operator/pools")
+    level = seen.body["levels"]["hybrid"]
+    assert (seen.body["open"], seen.body["waiting"], level["idle"]) == (1, 0, 1)
+    # The schema, then two questions; the first of the three dialled.
+    assert (level["acquired"], level["connected"], level["reused"]) == (3, 1, 2)
+    assert {figures["violated"] for figures in seen.body["levels"].values()} == {0}
+    for name in (shop["id"], database.options["user"], service.tenants["acme"]["tenant"]["id"]):
+        assert name not in seen.raw.decode()
+    assert (await service.acme.get("/v1/operator/pools")).status == 401
+    minting = await service.platform.operators.create_key("backend", ["tokens:mint"])
+    assert (await service.client(minting.reveal()).get("/v1/operator/pools")).status == 403
+    done = await run_command(service.operator, "pools", key="TENANTRY_OPERATOR_KEY")
+    assert "violated" in done
+    assert "1 of at most 100 open" in done
 
 
 @pytest.mark.req("POOL-4")

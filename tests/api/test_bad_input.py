@@ -11,6 +11,7 @@ import pytest
 from tenantry.core.settings import Settings
 from tenantry.db.store import embedded_server
 from tenantry.platform import open_platform
+from tenantry.security.refused_sign_ins import AT_ONCE
 from tests.providers.replies import Reply, refusing
 from tests.providers.scripted import ScriptedProvider
 from tests.service import Answer, ApiClient, Service, serving_client
@@ -217,3 +218,18 @@ async def _terminate_backends(admin_url: str) -> None:
                 " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
             )
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.req("SEC-4", "SEC-6")
+async def test_a_flood_of_wrong_credentials_is_counted_and_cannot_fill_the_log(
+    service: Service,
+) -> None:
+    stranger = service.client("tnt_live_nobody")
+    answers = [await stranger.get("/v1/tenant") for _ in range(AT_ONCE + 10)]
+    assert {answer.status for answer in answers} == {401}
+    await service.platform.upkeep.base.refused.close()
+    log = (await service.operator.get("/v1/operator/audit?limit=1000")).body["data"]
+    found = [event for event in log if event["action"] == "key.unknown"]
+    assert len(found) == AT_ONCE + 1
+    assert {event["detail"]["source"] for event in found} == {"127.0.0.1"}
+    assert (found[0]["detail"]["further"], found[0]["detail"]["targets"]) == (10, 1)

@@ -66,7 +66,10 @@ async def authenticate(platform: Platform, request: Request, scope: str) -> Tena
     """
     headers, state = request.headers, request.scope["state"]
     ctx = await platform.authenticator.context(
-        bearer(headers), state["request_id"], platform.settings.request_timeout_s
+        bearer(headers),
+        state["request_id"],
+        platform.settings.request_timeout_s,
+        _source(request),
     )
     named = sorted(TENANT_HEADERS.intersection(headers))
     if named:
@@ -79,6 +82,11 @@ async def authenticate(platform: Platform, request: Request, scope: str) -> Tena
         raise
     state["ctx"] = ctx
     return ctx
+
+
+def _source(request: Request) -> str:
+    """The address at the other end: a header that claims another is anybody's to send."""
+    return request.client.host if request.client is not None else ""
 
 
 async def record_refusal(
@@ -109,7 +117,9 @@ def operator(scope: str) -> Any:
     ) -> Operator:
         platform = platform_of(request)
         request_id = request.scope["state"]["request_id"]
-        caller = await platform.authenticator.operator(bearer(request.headers), request_id)
+        caller = await platform.authenticator.operator(
+            bearer(request.headers), request_id, _source(request)
+        )
         try:
             caller.require(scope)
         except Forbidden:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tenantry.core.errors import TenantryError
 from tenantry.core.settings import Settings
+from tenantry.isolation.policies import shared_surfaces
 from tenantry.platform import Platform, open_platform
 
 _LEAST_FREE_BYTES = 1024**3
@@ -82,8 +83,21 @@ async def _operators(platform: Platform) -> tuple[bool, str]:
     return True, f"{len(live)} live operator keys"
 
 
+async def _surfaces(platform: Platform) -> tuple[bool, str]:
+    async with platform.operator_db.autocommit() as statements:
+        found = await shared_surfaces(statements)
+    if not found:
+        return True, "no function of PostgreSQL shows tenants' SQL other sessions"
+    # No row is shown by them, and no statement of a tenant's is run: worth knowing, not a fault.
+    return True, (
+        f"tenants' SQL could call {', '.join(found)}; a superuser withdraws each with "
+        "REVOKE EXECUTE ON FUNCTION … FROM PUBLIC"
+    )
+
+
 _CHECKS = {
     "database": _database,
+    "shared surfaces": _surfaces,
     "audit log": _audit,
     "models": _models,
     "embedder": _embedder,

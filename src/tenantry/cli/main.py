@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "eval": ("tenantry.cli.evaluate:evaluate", "Measure the quality of answers."),
         "usage": ("tenantry.cli.reports:usage", "What was used, and what it cost."),
         "audit": ("tenantry.cli.reports:audit", "Read and verify the audit log."),
+        "pools": ("tenantry.cli.reports:pools", "Connections to tenants' databases, in figures."),
     }
 )
 

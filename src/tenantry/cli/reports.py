@@ -1,4 +1,4 @@
-"""`tenantry usage | audit`: what was used, what it cost, and what was refused."""
+"""`tenantry usage | audit | pools`: what was used, what it cost, and what was refused."""
 
 import sys
 from pathlib import Path
@@ -107,6 +107,29 @@ def audit_verify(as_json: bool) -> None:
         if defects:
             show_rows(defects, False)
     if not found["whole"]:
+        sys.exit(1)
+
+
+@click.command()
+@json_option
+def pools(as_json: bool) -> None:
+    """Show connections to tenants' databases by level; never whose. Needs TENANTRY_OPERATOR_KEY.
+
+    Exit status 1 if a connection was ever not its tenant's own; it was closed before it was used.
+    """
+    found = Client.from_environment(_OPERATOR).get("/v1/operator/pools")
+    levels = found["levels"]
+    if as_json:
+        print_json(found)
+    else:
+        names = list(next(iter(levels.values())))
+        rows = [{"": name, **{level: levels[level][name] for level in levels}} for name in names]
+        show_rows(rows, False)
+        click.echo(
+            f"{found['open']} of at most {found['most_open']} open, {found['closing']} of them "
+            f"closing; {found['waiting']} waiting"
+        )
+    if any(level["violated"] for level in levels.values()):
         sys.exit(1)
 
 

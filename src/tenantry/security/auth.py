@@ -13,12 +13,13 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from tenantry.core.errors import Forbidden, Unauthenticated
-from tenantry.core.events import AuditEvent, AuditSink
+from tenantry.core.events import AuditEvent
 from tenantry.core.ids import PLATFORM, MemberId, TenantId
 from tenantry.db.queries import load
 from tenantry.isolation.context import Actor, ContextMint, TenantContext
 from tenantry.isolation.statements import RoleDatabase
 from tenantry.security.keys import ApiKey
+from tenantry.security.refused_sign_ins import RefusedSignIns
 from tenantry.security.scopes import ROLE_SCOPES
 from tenantry.security.standing import Row, Standing
 from tenantry.security.tokens import TokenIssuer
@@ -49,6 +50,14 @@ class Operator:
             raise Forbidden(f"This operator key lacks the scope '{scope}'.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request, and the address that it came from."""
+
+    request_id: str
+    source: str
+
+
 class Authenticator:
     """Turns credentials into contexts and operators; audits what it refuses."""
 
@@ -58,47 +67,49 @@ class Authenticator:
         mint: ContextMint,
         tokens: TokenIssuer,
         pepper: bytes,
-        audit: AuditSink,
+        refused: RefusedSignIns,
         standing: Standing,
     ) -> None:
         self._door = door
         self._mint = mint
         self._tokens = tokens
         self._pepper = pepper
-        self._audit = audit
+        self._refused = refused
         self._standing = standing
         self._clock = standing.clock
 
-    async def context(self, credential: str, request_id: str, timeout_s: float) -> TenantContext:
-        """The context of the member whose API key or member token this is.
+    async def context(
+        self, credential: str, request_id: str, timeout_s: float, source: str = ""
+    ) -> TenantContext:
+        """The context of the member whose API key or member token this is; `source` asks for it.
 
         Raises:
             Unauthenticated: unknown, expired or revoked, or its member or tenant is not active.
         """
-        deadline = self._clock.monotonic() + timeout_s
+        deadline, asked = self._clock.monotonic() + timeout_s, _Asked(request_id, source)
         if credential.startswith("tnt_"):
-            tenant, member, role, scopes = await self._by_key(credential, request_id)
+            tenant, member, role, scopes = await self._by_key(credential, asked)
         else:
-            tenant, member, role, scopes = await self._by_token(credential, request_id)
+            tenant, member, role, scopes = await self._by_token(credential, asked)
         # A key keeps the scopes it was given, but never more than the member's role has today.
         granted = scopes & ROLE_SCOPES[role]
         actor = Actor("member", member, role)  # type: ignore[arg-type]  # the table checks the role
         return self._mint.mint(tenant, actor, granted, request_id, deadline)
 
-    async def operator(self, credential: str, request_id: str) -> Operator:
-        """The operator whose key this is.
+    async def operator(self, credential: str, request_id: str, source: str = "") -> Operator:
+        """The operator whose key this is; `source` asks for it.
 
         Raises:
             Unauthenticated: unknown, expired or revoked.
         """
-        key = ApiKey.parse(credential)
+        key, asked = ApiKey.parse(credential), _Asked(request_id, source)
         if key is None or key.kind != "operator":
-            await self._refuse(PLATFORM, "key.unknown", credential[:17], request_id)
+            await self._refuse(PLATFORM, "key.unknown", credential[:17], asked)
         async with self._door.autocommit() as statements:
             rows = await statements.rows(_SQL["find_operator_keys"], public_id=key.public_id)
             row = self._matching(key, rows)
             if row is None or not self._is_live(row):
-                await self._refuse(PLATFORM, "key.refused", key.public_id, request_id)
+                await self._refuse(PLATFORM, "key.refused", key.public_id, asked)
             if self._is_stale(row):
                 await statements.execute(
                     _SQL["touch_operator_key"], key_id=row["key_id"], now=self._clock.now()
@@ -121,26 +132,26 @@ class Authenticator:
         return self._mint.mint(tenant, actor, frozenset({"provision"}), request_id, deadline)
 
     async def _by_key(
-        self, credential: str, request_id: str
+        self, credential: str, asked: _Asked
     ) -> tuple[TenantId, MemberId, str, frozenset[str]]:
         key = ApiKey.parse(credential)
         if key is None or key.kind != "live":
-            await self._refuse(PLATFORM, "key.unknown", credential[:17], request_id)
+            await self._refuse(PLATFORM, "key.unknown", credential[:17], asked)
         row = self._standing.find(key.digest(self._pepper))
         if row is None or self._is_stale(row):
-            row = await self._look_up(key, request_id)
+            row = await self._look_up(key, asked)
         tenant = TenantId(row["tenant_id"])
         if not self._is_live(row) or not _is_active(row):
-            await self._refuse(tenant, "key.refused", str(row["key_id"]), request_id)
+            await self._refuse(tenant, "key.refused", str(row["key_id"]), asked)
         return tenant, MemberId(row["member_id"]), row["role"], frozenset(row["scopes"])
 
-    async def _look_up(self, key: ApiKey, request_id: str) -> Row:
+    async def _look_up(self, key: ApiKey, asked: _Asked) -> Row:
         moment = self._standing.moment
         async with self._door.autocommit() as statements:
             rows = await statements.rows(_SQL["find_keys"], public_id=key.public_id)
             row = self._matching(key, rows)
             if row is None:
-                await self._refuse(PLATFORM, "key.unknown", key.public_id, request_id)
+                await self._refuse(PLATFORM, "key.unknown", key.public_id, asked)
             tenant, now = TenantId(row["tenant_id"]), self._clock.now()
             if self._is_live(row) and _is_active(row) and self._is_stale(row):
                 await statements.execute(
@@ -151,12 +162,12 @@ class Authenticator:
         return row
 
     async def _by_token(
-        self, credential: str, request_id: str
+        self, credential: str, asked: _Asked
     ) -> tuple[TenantId, MemberId, str, frozenset[str]]:
         try:
             token = self._tokens.read(credential)
         except Unauthenticated:
-            await self._refuse(PLATFORM, "token.refused", "", request_id)
+            await self._refuse(PLATFORM, "token.refused", "", asked)
         row = self._standing.find((token.tenant, token.member))
         if row is None:
             moment = self._standing.moment
@@ -167,7 +178,7 @@ class Authenticator:
             if row is not None:
                 self._standing.remember((token.tenant, token.member), token.tenant, row, moment)
         if row is None or not _is_active(row):
-            await self._refuse(token.tenant, "token.refused", str(token.member), request_id)
+            await self._refuse(token.tenant, "token.refused", str(token.member), asked)
         return token.tenant, token.member, row["role"], token.scopes
 
     def _matching(self, key: ApiKey, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -187,12 +198,11 @@ class Authenticator:
         used = row["last_used_at"]
         return used is None or self._clock.now() - used > _TOUCH_EVERY
 
-    async def _refuse(
-        self, tenant: TenantId, action: str, target: str, request_id: str
-    ) -> NoReturn:
-        await self._audit.record(
-            AuditEvent(tenant, "anonymous", action, "refused", "api", target, {}, request_id)
+    async def _refuse(self, tenant: TenantId, action: str, target: str, asked: _Asked) -> NoReturn:
+        event = AuditEvent(
+            tenant, "anonymous", action, "refused", "api", target, {}, asked.request_id
         )
+        await self._refused.record(event, asked.source)
         raise Unauthenticated
 
 

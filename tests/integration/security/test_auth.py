@@ -11,6 +11,7 @@ from tenantry.security.auth import Authenticator
 from tenantry.security.keys import ApiKey
 from tenantry.security.members import KeyRequest, MemberChange, Members, NewKey
 from tenantry.security.operators import Operators
+from tenantry.security.refused_sign_ins import RefusedSignIns
 from tenantry.security.standing import Standing
 from tenantry.security.tokens import TokenIssuer
 from tests.worlds import World
@@ -31,8 +32,9 @@ def _tokens(world: World) -> TokenIssuer:
 
 
 def _auth(world: World, pepper: bytes = PEPPER) -> Authenticator:
+    refused = RefusedSignIns(world.audit, world.clock)
     return Authenticator(
-        world.auth_db, world.mint, _tokens(world), pepper, world.audit, _standing(world)
+        world.auth_db, world.mint, _tokens(world), pepper, refused, _standing(world)
     )
 
 

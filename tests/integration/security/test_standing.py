@@ -11,6 +11,7 @@ from tenantry.isolation.notices import Notices
 from tenantry.isolation.tenants import TenantDirectory
 from tenantry.security.auth import Authenticator
 from tenantry.security.members import KeyRequest, MemberChange, Members, NewKey
+from tenantry.security.refused_sign_ins import RefusedSignIns
 from tenantry.security.standing import LONGEST_S, Standing
 from tenantry.security.tokens import TokenIssuer
 from tests.worlds import World
@@ -27,9 +28,8 @@ class Process:
         self.notices.add(self.standing.listener())
         self.members = Members(world.db, PEPPER, world.audit, self.standing, world.clock)
         tokens = TokenIssuer(b"t" * 32, world.clock)
-        self.auth = Authenticator(
-            world.auth_db, world.mint, tokens, PEPPER, world.audit, self.standing
-        )
+        refused = RefusedSignIns(world.audit, world.clock)
+        self.auth = Authenticator(world.auth_db, world.mint, tokens, PEPPER, refused, self.standing)
 
     async def is_let_in(self, key: NewKey) -> bool:
         """Whether the key is accepted."""
