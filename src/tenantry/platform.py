@@ -213,9 +213,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         db=db,
         operator_db=operator,
         audit=audit,
-        authenticator=Authenticator(
-            base.doors.auth, base.mint, tokens, pepper, base.refused, standing
-        ),
+        authenticator=_authenticator(base, tokens, pepper),
         standing=standing,
         tokens=tokens,
         operators=Operators(operator, pepper, audit, clock),
@@ -260,6 +258,11 @@ def _keys(stack: AsyncExitStack, base: Foundation) -> KeyEncryption:
     keys = key_encryption(settings.vault_keys, settings.data_dir, clock=base.clock)
     stack.push_async_callback(keys.close)
     return keys
+
+
+def _authenticator(base: Foundation, tokens: TokenIssuer, pepper: bytes) -> Authenticator:
+    door, standing = base.doors.auth, base.standing
+    return Authenticator(door, base.mint, tokens, pepper, base.refused, standing)
 
 
 def _lent(stack: AsyncExitStack, base: Foundation, keys: KeyEncryption) -> ConnectorServices:
