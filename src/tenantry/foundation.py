@@ -31,6 +31,7 @@ class Foundation:
         doors: every role's way into the database.
         clock: time.
         mint: makes tenant contexts.
+        signer: signs them towards the database.
         db: the one door to tenants' rows.
         audit: the log.
         notices: what other processes commit.
@@ -45,6 +46,7 @@ class Foundation:
     doors: Doors
     clock: Clock
     mint: ContextMint
+    signer: ContextSigner
     db: Database
     audit: AuditLog
     notices: Notices
@@ -89,6 +91,7 @@ class Foundation:
             doors,
             clock,
             mint,
+            signer,
             db,
             audit,
             notices,

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -35,6 +36,7 @@ from tenantry.isolation.signing import ContextSigner
 from tenantry.isolation.statements import RoleDatabase
 from tenantry.isolation.tenants import TenantDirectory
 from tenantry.isolation.transaction import Database
+from tenantry.jobs.jobs import Jobs
 from tenantry.knowledge.documents import Documents
 from tenantry.knowledge.ingest import Ingestor
 from tenantry.knowledge.retrieve import Retriever
@@ -70,6 +72,12 @@ from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
 from tenantry.upkeep import Upkeep
 from tenantry.vectors.shelves import Shelves
 
+
+class _Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=_Closable)
 _DEFAULT_ASSISTANT = "analyst"
 _DEFAULT_INSTRUCTIONS = (
     "You are the analyst of this organisation. Answer from its documents and data only, "
@@ -99,6 +107,7 @@ class Platform:
     storage: StorageMeter
     providers: ModelDirectory
     embedder: Embedder
+    jobs: Jobs
     documents: Documents
     ingestor: Ingestor
     connectors: ConnectorCatalog
@@ -190,19 +199,18 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     secrets, operator, standing = base.store.secrets, base.doors.operator, base.standing
     pepper = bytes.fromhex(secrets.key_pepper)
     tokens = TokenIssuer(bytes.fromhex(secrets.token_key), clock)
-    registry = _registry(stack, base)
+    most_bytes = settings.max_upload_bytes
+    registry = _kept(stack, ProviderRegistry.from_file(settings.providers_file, EmbeddedE5(clock)))
     providers = ModelDirectory(registry)
     admission = Admission(registry.terms(), audit, clock)
-    keys = _keys(stack, base)
+    keys = _kept(stack, key_encryption(settings.vault_keys, settings.data_dir, clock=clock))
     pools = (services := _lent(stack, base, keys)).pools
-    connectors = ConnectorCatalog(services)
-    stack.push_async_callback(connectors.close)
-    files = FileStore(services, settings.max_upload_bytes)
-    stack.push_async_callback(files.close)
+    connectors = _kept(stack, ConnectorCatalog(services))
+    files = _kept(stack, FileStore(services, most_bytes))
     embedder = registry.embedder
     patterns = Patterns(db, embedder, ledger, audit)
     retriever = Retriever(db, embedder, ledger, clock)
-    results = ResultFiles(db)
+    results, jobs = ResultFiles(db), Jobs(db, audit)
     tools = ToolServices(connectors, results, retriever, patterns, audit, clock)
     tenants, storage = TenantDirectory(operator), StorageMeter(db, base.prices, clock)
     rotation, shelves = Rotation(db, keys, audit, clock), Shelves(db, audit)
@@ -225,11 +233,12 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         storage=storage,
         providers=providers,
         embedder=embedder,
-        documents=Documents(db, audit),
-        ingestor=Ingestor(db, embedder, ledger, audit, settings.max_upload_bytes),
+        jobs=jobs,
+        documents=Documents(db, audit, jobs),
+        ingestor=Ingestor(db, embedder, ledger, audit, jobs, max_bytes=most_bytes),
         connectors=connectors,
         pools=pools,
-        upkeep=Upkeep(base, tenants, pools, embedder, results, rotation, storage, shelves),
+        upkeep=Upkeep(base, tenants, pools, embedder, results, rotation, storage, shelves, jobs),
         files=files,
         results=results,
         break_glass=BreakGlass(operator, base.doors.breakglass),
@@ -245,19 +254,9 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     )
 
 
-def _registry(stack: AsyncExitStack, base: Foundation) -> ProviderRegistry:
-    """The platform's own accounts at providers."""
-    registry = ProviderRegistry.from_file(base.settings.providers_file, EmbeddedE5(base.clock))
-    stack.push_async_callback(registry.close)
-    return registry
-
-
-def _keys(stack: AsyncExitStack, base: Foundation) -> KeyEncryption:
-    """What the keys of all tenants are wrapped by."""
-    settings = base.settings
-    keys = key_encryption(settings.vault_keys, settings.data_dir, clock=base.clock)
-    stack.push_async_callback(keys.close)
-    return keys
+def _kept(stack: AsyncExitStack, opened: T) -> T:
+    stack.push_async_callback(opened.close)
+    return opened
 
 
 def _authenticator(base: Foundation, tokens: TokenIssuer, pepper: bytes) -> Authenticator:

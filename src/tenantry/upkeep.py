@@ -23,6 +23,7 @@ from tenantry.core.ids import TenantId
 from tenantry.foundation import Foundation
 from tenantry.isolation.context import Actor, TenantContext
 from tenantry.isolation.tenants import TenantDirectory
+from tenantry.jobs.jobs import Jobs
 from tenantry.metering.storage import StorageMeter
 from tenantry.metering.sweeper import Sweeper
 from tenantry.pools.pools import Pools
@@ -51,6 +52,7 @@ class Upkeep:
     rotation: Rotation
     storage: StorageMeter
     shelves: Shelves
+    jobs: Jobs
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -79,12 +81,17 @@ class Upkeep:
     async def tidy_tenants(self) -> None:
         """What each tenant is due: results that expired, keys, storage, its index; once."""
         async for ctx in self.each_tenant("upkeep"):
-            await self.results.remove_expired(ctx)
-            with suppress(SecretUnreadable, VaultUnavailable):  # recorded; the next round tries on
-                await self.rotation.rewrap(ctx)
-                await self.rotation.renew(ctx)
-            await self.storage.record(ctx)
-            await self._tend_index(ctx)
+            await self.tidy_tenant(ctx)
+
+    async def tidy_tenant(self, ctx: TenantContext) -> None:
+        """What one tenant is due."""
+        await self.jobs.tidy(ctx)
+        await self.results.remove_expired(ctx)
+        with suppress(SecretUnreadable, VaultUnavailable):  # recorded; the next round tries on
+            await self.rotation.rewrap(ctx)
+            await self.rotation.renew(ctx)
+        await self.storage.record(ctx)
+        await self._tend_index(ctx)
 
     def context(self, tenant: TenantId, task: str) -> TenantContext:
         """A context in which background work of the platform's own acts for one tenant."""

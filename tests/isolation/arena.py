@@ -283,6 +283,10 @@ def _rows(side: Side) -> dict[str, list[dict[str, Any]]]:
                        "created_at": "2026-01-01"},
         "vault_secrets": {"owner_kind": "connector", "owner_id": i, "version": 1, "place": 1,
                           "field": c("vault_secrets"), "key_version": 1, "sealed": b"s" * 40},
+        "jobs": {"job_id": i, "pool": "ingest", "kind": "ingest", "key": c("jobs"),
+                 "state": "paused", "actor_kind": "member", "actor_id": i, "actor_role": "owner"},
+        "job_inputs": {"job_id": i, "content": c("job_inputs").encode()},
+        "job_shares": {"pool": c("job_shares")},
     }  # fmt: skip
     return {
         table: [row if table == "operators" else {"tenant_id": t, **row}]

@@ -62,6 +62,7 @@ BODIES: Mapping[tuple[str, str], Callable[[Ids], Mapping[str, Any]]] = {
     ("POST", "/v1/assistants/{assistant_id}/versions"): _json(lambda _: {"instructions": "Long."}),
     ("POST", "/v1/assistants/{assistant_id}/rollback"): _json(lambda _: {"version": 1}),
     ("POST", "/v1/documents"): _document,
+    ("PATCH", "/v1/jobs/{job_id}"): _json(lambda _: {"state": "cancelled"}),
     ("POST", "/v1/connectors"): _json(lambda _: {"name": _name("c"), "kind": "files"}),
     ("PATCH", "/v1/connectors/{connector_id}"): _json(lambda _: {"options": {}}),
     ("POST", "/v1/connectors/{connector_id}/query"): _json(

@@ -55,7 +55,7 @@ def doors(arena: Arena) -> Mapping[str, Door]:
         "tenant-no-context": lambda: _as_role(arena, "app", "SET LOCAL ROLE tenantry_tenant"),
         "break-glass-on-acme": lambda: _break_glass(arena),
     }
-    for role in ("auth", "audit", "operator", "ledger"):
+    for role in ("auth", "audit", "operator", "ledger", "queue"):
         found[role] = partial(_as_role, arena, role, "RESET ROLE")
     return found
 

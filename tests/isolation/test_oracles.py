@@ -141,7 +141,8 @@ def test_no_text_of_tenants_is_sampled(arena: Arena) -> None:
         ).fetchall()
     # Each is one of a few fixed words, by a CHECK.
     assert {row[0] for row in sampled} == {
-        "audit_events.outcome", "members.role", "members.status", "messages.role",
+        "audit_events.outcome", "jobs.actor_kind", "jobs.pool", "jobs.state", "members.role",
+        "members.status", "messages.role",
         "messages.status", "tenants.status", "tool_calls.outcome", "usage_events.kind",
         "usage_events.operation", "vault_secrets.owner_kind",
     }  # fmt: skip

@@ -38,6 +38,12 @@ class TenantChangeBody(Body):
     status: Literal["active", "suspended"]
 
 
+class JobBody(Body):
+    """Where a job should stand; `waiting` resumes a paused one and retries a failed one."""
+
+    state: Literal["cancelled", "paused", "waiting"]
+
+
 class BreakGlassBody(Body):
     """Why a tenant's content must be read, and for how long; the tenant sees both."""
 

@@ -3,9 +3,10 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
 from tenantry.api.credentials import platform_of, tenant
+from tenantry.api.jobs import job_json
 from tenantry.api.members import Limit, known_id
 from tenantry.core.errors import InvalidRequest, TooLarge
 from tenantry.isolation.context import TenantContext
@@ -15,6 +16,7 @@ from tenantry.knowledge.ingest import Upload
 _KINDS = "Markdown, text, HTML, PDF, DOCX, PPTX, XLSX, CSV, EML or a ZIP of these"
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
+_AT_ONCE_BYTES = 1024 * 1024
 
 
 def document_json(found: Document) -> dict[str, Any]:
@@ -50,21 +52,34 @@ async def list_documents(
     return platform.cursors.page(ctx.tenant, "documents", rows, limit, lambda row: row["id"])
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses={202: {"description": "A job; see /v1/jobs/{id}."}})
 async def add_document(
     request: Request,
+    response: Response,
     ctx: Annotated[TenantContext, tenant("documents:write")],
     file: Annotated[UploadFile, File(description=_KINDS)],
     title: Annotated[str | None, Form(max_length=300)] = None,
+    wait: bool | None = None,
 ) -> dict[str, Any]:
-    """Add a document; the same bytes give the same document back."""
+    """Add a document; the same bytes give the same document back.
+
+    Up to 1 MiB it is there when the answer comes. A larger one, or with `wait=false`, is left to
+    the workers: the answer is 202 with a job, in whose `document_id` it will be.
+    """
     platform = platform_of(request)
     name = title or file.filename
     if not name:
         raise InvalidRequest("A document needs a title or a file name.")
     content = await upload_bytes(file, platform.settings.max_upload_bytes)
     upload = Upload(name, file.content_type, content)
-    return document_json(await platform.ingestor.ingest(ctx, upload))
+    if wait if wait is not None else len(content) <= _AT_ONCE_BYTES:
+        return document_json(await platform.ingestor.ingest(ctx, upload))
+    accepted = await platform.ingestor.accept(ctx, upload)
+    if isinstance(accepted, Document):
+        return document_json(accepted)
+    response.status_code = 202
+    response.headers["location"] = f"/v1/jobs/{accepted.job_id}"
+    return job_json(accepted)
 
 
 @router.get("/{document_id}")
@@ -79,5 +94,5 @@ async def get_document(
 async def delete_document(
     request: Request, document_id: str, ctx: Annotated[TenantContext, tenant("documents:write")]
 ) -> None:
-    """Remove a document and its passages."""
+    """Remove a document: passages, vectors, and the job that is adding it, at once."""
     await platform_of(request).documents.delete(ctx, known_id(document_id))

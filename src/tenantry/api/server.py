@@ -23,6 +23,7 @@ from tenantry.api import (
     conversations,
     documents,
     health,
+    jobs,
     members,
     models,
     patterns,
@@ -83,7 +84,7 @@ def build_resources(platform: Platform | None) -> FastAPI:
     app.state.platform = platform
     for room in (
         health, tenants, members, assistants, conversations, documents, connectors, tables,
-        results, patterns, usage, audit, break_glass, pools, models,
+        jobs, results, patterns, usage, audit, break_glass, pools, models,
     ):  # fmt: skip
         app.include_router(room.router)
     app.add_exception_handler(TenantryError, _on_error)

@@ -13,10 +13,11 @@ from tenantry.api.serving import run, serving
 from tenantry.cli.doctor import examine
 from tenantry.cli.output import json_option, show, show_rows
 from tenantry.core.clock import SystemClock
-from tenantry.core.errors import NotFound
+from tenantry.core.errors import NotFound, StartupRefused
 from tenantry.core.ids import parse_id
 from tenantry.core.settings import Settings
 from tenantry.db.store import open_store
+from tenantry.jobs.job import POOLS, Pool
 from tenantry.platform import Platform, migrate_store, open_platform
 from tenantry.security.scopes import OPERATOR_SCOPES, USUAL_OPERATOR_SCOPES
 
@@ -46,6 +47,45 @@ async def run_server(settings: Settings, announce: Callable[[str], None]) -> Non
     ):
         announce(server.url)
         await server.wait()
+
+
+@click.command()
+@click.option(
+    "--pool", "pools", multiple=True, type=click.Choice(POOLS), help="Whose jobs; all unless given."
+)
+@click.option("--concurrency", type=click.IntRange(1, 64), default=4, show_default=True)
+@click.option(
+    "--heartbeat",
+    type=click.FloatRange(2, 600),
+    default=30,
+    show_default=True,
+    help="Seconds without a sign of life after which a job goes to another worker.",
+)
+@click.option(
+    "--memory-mb",
+    type=click.IntRange(256),
+    default=4096,
+    show_default=True,
+    help="What the process may use; the processes that read documents have limits of their own.",
+)
+@click.option("--with-parent", is_flag=True, hidden=True)
+def worker(
+    pools: tuple[Pool, ...],
+    concurrency: int,
+    heartbeat: float,
+    memory_mb: int,
+    with_parent: bool,
+) -> None:
+    """Do the tenants' durable work: read documents, keep house. Run as many as there is work."""
+    try:  # the library comes with an extra
+        from tenantry.workers.process import work
+        from tenantry.workers.worker import WorkerOptions
+    except ModuleNotFoundError as error:
+        raise StartupRefused("Workers need an extra: pip install 'tenantry[workers]'.") from error
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    options = WorkerOptions(pools or POOLS, concurrency, heartbeat, memory_mb << 20)
+    run(work(Settings.from_environment(), options, with_parent=with_parent))
 
 
 @click.command()

@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "demo": ("tenantry.cli.demo:demo", "Show two tenants on one platform, with real data."),
         "serve": ("tenantry.cli.local:serve", "Run the server."),
+        "worker": ("tenantry.cli.local:worker", "Do the tenants' durable work."),
         "migrate": ("tenantry.cli.local:migrate", "Bring the database to this version."),
         "doctor": ("tenantry.cli.local:doctor", "Check this installation; say how to mend it."),
         "operator-key": ("tenantry.cli.local:operator_key", "Issue or end operator keys."),

@@ -12,7 +12,7 @@ BEGIN
     END IF;
     FOREACH wanted IN ARRAY ARRAY['tenantry_owner', 'tenantry_tenant', 'tenantry_app',
                                   'tenantry_auth', 'tenantry_audit', 'tenantry_operator',
-                                  'tenantry_breakglass', 'tenantry_ledger']
+                                  'tenantry_breakglass', 'tenantry_ledger', 'tenantry_queue']
     LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
             BEGIN
@@ -34,6 +34,7 @@ GRANT tenantry_tenant TO tenantry_app;
 
 CREATE SCHEMA IF NOT EXISTS tenantry AUTHORIZATION tenantry_owner;
 CREATE SCHEMA IF NOT EXISTS tenantry_private AUTHORIZATION tenantry_owner;
+CREATE SCHEMA IF NOT EXISTS tenantry_queue AUTHORIZATION tenantry_owner;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 
 -- Every statement of ours names its schema; what is not named cannot be found, so that no object
@@ -45,7 +46,7 @@ DECLARE
 BEGIN
     FOREACH role_name IN ARRAY ARRAY['tenantry_app', 'tenantry_auth', 'tenantry_audit',
                                      'tenantry_operator', 'tenantry_breakglass',
-                                     'tenantry_ledger']
+                                     'tenantry_ledger', 'tenantry_queue']
     LOOP
         EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT -1', role_name);
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role_name);

@@ -116,6 +116,7 @@ def _set_passwords(connection: psycopg.Connection[tuple[Any, ...]], secrets: Sec
         ("tenantry_operator", secrets.operator_password),
         ("tenantry_breakglass", secrets.breakglass_password),
         ("tenantry_ledger", secrets.ledger_password),
+        ("tenantry_queue", secrets.queue_password),
     ):
         # Hashed here, so that no password in clear reaches the server's log.
         verifier = connection.pgconn.encrypt_password(

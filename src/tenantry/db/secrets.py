@@ -25,6 +25,7 @@ class Secrets:
         operator_password: role `tenantry_operator`, which keeps the tenant directory.
         breakglass_password: role `tenantry_breakglass`.
         ledger_password: role `tenantry_ledger`, which adds rows to the ledger.
+        queue_password: role `tenantry_queue`, which takes jobs from the queue.
         signing_key: signs tenant contexts towards the database (DB-4).
         key_pepper: keys the hash of API keys, so that a stolen table cannot be searched.
         token_key: signs member tokens.
@@ -39,6 +40,7 @@ class Secrets:
     operator_password: str = field(repr=False)
     breakglass_password: str = field(repr=False)
     ledger_password: str = field(repr=False)
+    queue_password: str = field(repr=False)
     signing_key: str = field(repr=False)
     key_pepper: str = field(repr=False)
     token_key: str = field(repr=False)

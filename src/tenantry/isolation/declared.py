@@ -55,6 +55,7 @@ def _policies() -> frozenset[FurtherPolicy]:
     chain = "append_audit() alone writes the chain, with the owner's rights"
     verify = "the log is verified whole, every chain of it"
     shelves = "the shelf functions and the chunks' trigger keep dedicated indexes"
+    release = "release_jobs() puts the verified tenant's own jobs into the queue"
     glass = "the break-glass functions keep grants and sessions, with the owner's rights"
     return frozenset(
         {
@@ -81,6 +82,12 @@ def _policies() -> frozenset[FurtherPolicy]:
                           condition=None,
                           check="(kind = ANY (ARRAY['intent'::text, 'progress'::text, "
                                 "'settled'::text]))"),
+            FurtherPolicy("tenantry.jobs", "release", OWNER_ROLE, "*", release,
+                          condition=OWN_ROWS, check=OWN_ROWS),
+            FurtherPolicy("tenantry.job_shares", "release", OWNER_ROLE, "*", release,
+                          condition=OWN_ROWS, check=OWN_ROWS),
+            FurtherPolicy("tenantry.job_shares", "shares", "tenantry_operator", "*",
+                          "operators give tenants their shares of the workers", check="true"),
             FurtherPolicy("tenantry.break_glass_grants", "keeper", OWNER_ROLE, "*", glass,
                           check="true"),
             FurtherPolicy("tenantry.break_glass_sessions", "keeper", OWNER_ROLE, "*", glass,
@@ -140,6 +147,9 @@ DEFINERS: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenantry.retire_shelf": frozenset({TENANT_ROLE}),
         "tenantry.free_shelf": frozenset({TENANT_ROLE}),
         "tenantry.shelve_chunks": frozenset(),
+        "tenantry.release_jobs": frozenset({TENANT_ROLE}),
+        "tenantry.recover_jobs": frozenset({TENANT_ROLE}),
+        "tenantry.rebase_jobs": frozenset({"tenantry_queue"}),
     }
 )
 """Functions that run with the owner's rights, and the roles that may call them."""
@@ -181,6 +191,9 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
             "SELECT INSERT UPDATE(wrapped) UPDATE(wrapped_by) UPDATE(seals) UPDATE(destroyed_at)"
         ),
         "tenantry.vault_secrets": "SELECT INSERT DELETE UPDATE(key_version) UPDATE(sealed)",
+        "tenantry.jobs": _ALL,
+        "tenantry.job_inputs": "SELECT INSERT DELETE",
+        "tenantry.job_shares": "SELECT",
     },
     "tenantry_auth": {
         "tenantry": "USAGE",
@@ -206,8 +219,17 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.price_versions": _READ_ADD,
         "tenantry.prices": _READ_ADD,
         "tenantry.break_glass_grants": _GRANT_SEEN,
+        "tenantry.job_shares": "SELECT INSERT UPDATE(weight) UPDATE(most_at_once)",
     },
     "tenantry_ledger": {"tenantry": "USAGE"},
+    "tenantry_queue": {  # it takes what release_jobs() put in, and adds nothing
+        "tenantry": "USAGE",
+        "tenantry_queue": "USAGE",
+        "tenantry_queue.pgqueuer": "SELECT UPDATE DELETE",
+        "tenantry_queue.pgqueuer_log": "SELECT INSERT DELETE",
+        "tenantry_queue.pgqueuer_statistics": "SELECT",
+        "tenantry_queue.virtual_time": "SELECT UPDATE",
+    },
     "tenantry_breakglass": {
         "tenantry": "USAGE",
         **{f"tenantry.{table}": "SELECT" for table in BREAK_GLASS_TABLES},

@@ -22,6 +22,7 @@ class Doors:
         operator: keeps the directory.
         breakglass: reads one tenant under an open grant.
         ledger: adds rows to the ledger.
+        queue: takes jobs from the queue, which crosses tenants; reads no tenant's rows.
     """
 
     app: RolePool
@@ -30,13 +31,14 @@ class Doors:
     operator: RoleDatabase
     breakglass: RolePool
     ledger: RoleDatabase
+    queue: RolePool
     pools: tuple[RolePool, ...]
 
     @classmethod
     async def open(cls, stack: AsyncExitStack, settings: Settings, store: Store) -> "Doors":
         """Open a pool for each role; they close with `stack`."""
         secrets = store.secrets
-        app, auth, audit, operator, breakglass, ledger = pools = tuple(
+        app, auth, audit, operator, breakglass, ledger, queue = pools = tuple(
             RolePool(
                 store.url,
                 f"tenantry_{role}",
@@ -51,6 +53,7 @@ class Doors:
                 ("operator", secrets.operator_password, 4),
                 ("breakglass", secrets.breakglass_password, 2),
                 ("ledger", secrets.ledger_password, 2),
+                ("queue", secrets.queue_password, 4),
             )
         )
         for pool in pools:
@@ -63,6 +66,7 @@ class Doors:
             operator=RoleDatabase(operator),
             breakglass=breakglass,
             ledger=RoleDatabase(ledger),
+            queue=queue,
             pools=pools,
         )
 
@@ -79,6 +83,7 @@ class Doors:
             (self.operator, "tenantry_operator"),
             (RoleDatabase(self.breakglass), "tenantry_breakglass"),
             (self.ledger, "tenantry_ledger"),
+            (RoleDatabase(self.queue), "tenantry_queue"),
         ):
             async with door.autocommit() as statements:
                 await refuse_unsafe_role(statements, role)

@@ -40,7 +40,7 @@ SELECT n.nspname || '.' || c.relname AS name, c.relkind::text AS kind, r.rolname
   JOIN pg_roles AS r ON r.oid = c.relowner
  WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S')
    AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-   AND (n.nspname IN ('tenantry', 'tenantry_private')
+   AND (n.nspname IN ('tenantry', 'tenantry_private', 'tenantry_queue')
         OR EXISTS (SELECT FROM pg_attribute AS a
                     WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped))
  ORDER BY name;
@@ -104,7 +104,7 @@ SELECT n.nspname || '.' || p.proname AS name, p.prosecdef AS is_definer,
               WHERE a.grantee <> p.proowner ORDER BY 1) AS callers
   FROM pg_proc AS p
   JOIN pg_namespace AS n ON n.oid = p.pronamespace
- WHERE n.nspname IN ('tenantry', 'tenantry_private')
+ WHERE n.nspname IN ('tenantry', 'tenantry_private', 'tenantry_queue')
     OR (p.prosecdef AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_')
  ORDER BY name;
 
@@ -117,18 +117,18 @@ SELECT g.object, coalesce(r.rolname::text, '') AS role, g.privilege
       FROM pg_class AS c
       JOIN pg_namespace AS n ON n.oid = c.relnamespace
      CROSS JOIN LATERAL aclexplode(c.relacl) AS a
-     WHERE n.nspname IN ('tenantry', 'tenantry_private') AND a.grantee <> c.relowner
+     WHERE n.nspname IN ('tenantry', 'tenantry_private', 'tenantry_queue') AND a.grantee <> c.relowner
     UNION ALL
     SELECT n.nspname || '.' || c.relname, a.grantee, a.privilege_type || '(' || t.attname || ')'
       FROM pg_class AS c
       JOIN pg_namespace AS n ON n.oid = c.relnamespace
       JOIN pg_attribute AS t ON t.attrelid = c.oid
      CROSS JOIN LATERAL aclexplode(t.attacl) AS a
-     WHERE n.nspname IN ('tenantry', 'tenantry_private') AND a.grantee <> c.relowner
+     WHERE n.nspname IN ('tenantry', 'tenantry_private', 'tenantry_queue') AND a.grantee <> c.relowner
     UNION ALL
     SELECT n.nspname, a.grantee, a.privilege_type
       FROM pg_namespace AS n CROSS JOIN LATERAL aclexplode(n.nspacl) AS a
-     WHERE n.nspname IN ('tenantry', 'tenantry_private') AND a.grantee <> n.nspowner
+     WHERE n.nspname IN ('tenantry', 'tenantry_private', 'tenantry_queue') AND a.grantee <> n.nspowner
   ) AS g
   LEFT JOIN pg_roles AS r ON r.oid = g.grantee
  ORDER BY 1, 2, 3;

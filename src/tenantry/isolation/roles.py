@@ -26,6 +26,7 @@ MAY_BECOME: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenantry_operator": frozenset(),
         "tenantry_breakglass": frozenset(),
         "tenantry_ledger": frozenset(),
+        "tenantry_queue": frozenset(),
     }
 )
 """The roles that sign in, and what each may be a member of."""

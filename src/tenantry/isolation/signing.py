@@ -45,6 +45,13 @@ class ContextSigner:
         row = f"usage|{ctx.tenant.hex}|{body}"
         return row, hmac.digest(self._key, row.encode(), "sha256").hex()
 
+    def is_job(self, body: str, mac: str) -> bool:
+        """Whether `tenantry.release_jobs()` signed this text of the queue with our key."""
+        if not body.startswith(f"job|{self._key_id}|") or not mac.isascii():
+            return False
+        expected = hmac.digest(self._key, body.encode("utf-8", "replace"), "sha256").hex()
+        return hmac.compare_digest(expected, mac)
+
     def blocks(self) -> tuple[bytes, bytes]:
         """The key's inner and outer padded blocks, as the database stores them."""
         key = self._key if len(self._key) <= _BLOCK else hashlib.sha256(self._key).digest()

@@ -11,6 +11,7 @@ from tenantry.core.ids import DocumentId
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database
+from tenantry.jobs.jobs import Jobs
 
 _SQL = load("tenantry.knowledge")
 
@@ -38,9 +39,10 @@ class Document:
 class Documents:
     """Reads and removes documents, within one tenant at a time."""
 
-    def __init__(self, db: Database, audit: AuditSink) -> None:
+    def __init__(self, db: Database, audit: AuditSink, jobs: Jobs) -> None:
         self._db = db
         self._audit = audit
+        self._jobs = jobs
 
     async def list_documents(self, ctx: TenantContext, after: UUID, limit: int) -> list[Document]:
         """Documents with ids after `after`, oldest first."""
@@ -61,13 +63,16 @@ class Documents:
         return Document.of(row)
 
     async def delete(self, ctx: TenantContext, document_id: UUID) -> None:
-        """Remove a document and its passages.
+        """Remove a document: passages, vectors, its jobs and the bytes they were given, at once.
+
+        One that is still being added is removed too: its job is over, and cannot write any more.
 
         Raises:
             NotFound: no such document in this tenant.
         """
         async with self._db.tenant(ctx) as tx:
-            if not await tx.execute(_SQL["delete_document"], document_id=document_id):
+            jobs = await self._jobs.forget(tx, str(document_id))
+            if not await tx.execute(_SQL["delete_document"], document_id=document_id) and not jobs:
                 raise NotFound
             await self._audit.record(
                 ctx.event("document.deleted", "allowed", "api", str(document_id))

@@ -19,7 +19,10 @@ from tenantry.core.events import AuditSink
 from tenantry.core.ids import TenantId, new_id
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
-from tenantry.isolation.transaction import Database
+from tenantry.isolation.transaction import Database, Transaction
+from tenantry.jobs.attempt import Attempt
+from tenantry.jobs.job import Job, NewJob
+from tenantry.jobs.jobs import Jobs
 from tenantry.knowledge.chunk import Chunk, chunks_of
 from tenantry.knowledge.documents import Document
 from tenantry.knowledge.formats import MEDIA_TYPES, Format, format_of
@@ -33,6 +36,9 @@ _SQL = load("tenantry.knowledge")
 _LONGEST_TITLE = 300
 _MOST_CHUNKS = 10_000
 _BATCH = 32
+_BYTES_A_SECOND = 100_000
+"""What a worker reads and embeds of a document in about a second."""
+INGEST = "ingest"
 Progress = Callable[[int, int], None]
 
 
@@ -46,7 +52,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """A document ready to be stored: everything that takes time is done."""
 
     upload: Upload
@@ -61,12 +67,20 @@ class Ingestor:
     """Makes files searchable, within one tenant at a time."""
 
     def __init__(
-        self, db: Database, embedder: Embedder, ledger: Ledger, audit: AuditSink, max_bytes: int
+        self,
+        db: Database,
+        embedder: Embedder,
+        ledger: Ledger,
+        audit: AuditSink,
+        jobs: Jobs,
+        *,
+        max_bytes: int,
     ) -> None:
         self._db = db
         self._embedder = embedder
         self._ledger = ledger
         self._audit = audit
+        self._jobs = jobs
         self._max_bytes = max_bytes
         self._parser = DocumentParser()
         self._under_way: WeakValueDictionary[tuple[TenantId, bytes], asyncio.Lock] = (
@@ -90,12 +104,7 @@ class Ingestor:
             DocumentUnreadable: it is broken, encrypted, or holds no text.
             Conflict: it was removed while it was being added.
         """
-        upload = Upload(_title(upload.title), upload.media_type, upload.content)
-        if not upload.content:
-            raise InvalidRequest("The file is empty.")
-        if len(upload.content) > self._max_bytes:
-            raise TooLarge(f"A file has at most {self._max_bytes} bytes.")
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(upload.content).digest())
+        upload, digest = await self._checked(upload)
         # A client that repeats an upload waits for the first: embedding twice would cost twice.
         # Between processes the database decides, and the work that was in vain is still metered.
         lock = self._under_way.setdefault((ctx.tenant, digest), asyncio.Lock())
@@ -104,7 +113,62 @@ class Ingestor:
             if known is not None and known.embedder == self._embedder.name:
                 return known
             prepared = await self._prepare(ctx, upload, digest, progress)
-            return await self._store(ctx, prepared, known.document_id if known else new_id())
+            async with self._db.tenant(ctx) as tx:
+                return await self.store(tx, prepared, known.document_id if known else new_id())
+
+    async def accept(self, ctx: TenantContext, upload: Upload) -> Document | Job:
+        """The document if it is there already, else the job that makes it; nothing is read yet.
+
+        The same bytes give the same job, also when it failed: then it is tried again.
+
+        Raises:
+            InvalidRequest: it is empty, or its title is.
+            TooLarge: it is larger than allowed.
+            UnsupportedMedia: its format is not read.
+        """
+        upload, digest = await self._checked(upload)
+        format_of(upload.title, upload.media_type, upload.content)
+        known = await self._find(ctx, digest)
+        if known is not None and known.embedder == self._embedder.name:
+            return known
+        new = NewJob(
+            pool="ingest",
+            kind=INGEST,
+            key=digest.hex(),
+            subject=str(known.document_id if known else new_id()),
+            arguments={"title": upload.title, "media_type": upload.media_type},
+            content=upload.content,
+            cost=1 + len(upload.content) // _BYTES_A_SECOND,
+        )
+        async with self._db.tenant(ctx) as tx:
+            return await self._jobs.enqueue_again(tx, new)
+
+    async def carry_out(self, attempt: Attempt) -> None:
+        """Do what `accept` promised: the document, whole, in the transaction that ends the job.
+
+        Raises:
+            TenantryError: as `ingest`.
+            AttemptOver: the job was cancelled or paused, or somebody else has it.
+        """
+        job, ctx = attempt.job, attempt.ctx
+        title, media_type = job.arguments["title"], job.arguments["media_type"]
+        upload, digest = await self._checked(Upload(title, media_type, await attempt.content()))
+        prepared = None
+        known = await self._find(ctx, digest)
+        if known is None or known.embedder != self._embedder.name:
+            prepared = await self._prepare(ctx, upload, digest, attempt.progress)
+        async with attempt.effect() as tx:
+            if prepared is not None:
+                await self.store(tx, prepared, UUID(job.subject))
+
+    async def _checked(self, upload: Upload) -> tuple[Upload, bytes]:
+        upload = Upload(_title(upload.title), upload.media_type, upload.content)
+        if not upload.content:
+            raise InvalidRequest("The file is empty.")
+        if len(upload.content) > self._max_bytes:
+            raise TooLarge(f"A file has at most {self._max_bytes} bytes.")
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(upload.content).digest())
+        return upload, digest
 
     async def _find(self, ctx: TenantContext, digest: bytes) -> Document | None:
         async with self._db.tenant(ctx) as tx:
@@ -113,7 +177,7 @@ class Ingestor:
 
     async def _prepare(
         self, ctx: TenantContext, upload: Upload, digest: bytes, progress: Progress | None
-    ) -> _Prepared:
+    ) -> Prepared:
         name = format_of(upload.title, upload.media_type, upload.content)
         parsed = await self._parser.parse(ctx, name, upload.content)
         chunks = await asyncio.to_thread(_chunks, parsed)
@@ -126,29 +190,33 @@ class Ingestor:
             if progress is not None:
                 progress(start + len(batch), len(texts))
         passages = _passages(chunks, np.concatenate(vectors))
-        return _Prepared(upload, digest, name, parsed.pages, passages, tokens)
+        return Prepared(upload, digest, name, parsed.pages, passages, tokens)
 
-    async def _store(self, ctx: TenantContext, new: _Prepared, document_id: UUID) -> Document:
-        async with self._db.tenant(ctx) as tx:
-            await self._ledger.record_embedding(tx, self._embedder.name, new.tokens)
-            embedder = self._embedder.name
-            await tx.execute(_SQL["remove_outdated"], sha256=new.digest, embedder=embedder)
-            added = await tx.execute(
-                _SQL["add_document"],
-                document_id=document_id,
-                title=new.upload.title[:_LONGEST_TITLE],
-                media_type=MEDIA_TYPES[new.format],
-                sha256=new.digest,
-                size_bytes=len(new.upload.content),
-                pages=new.pages,
-                chunk_count=len(new.passages),
-                embedder=embedder,
-                created_by=ctx.actor.id,
-            )
-            if added:
-                await add_passages(tx, document_id, new.passages)
-                await self._record(ctx, document_id, len(new.passages))
-            row = await tx.row(_SQL["find_document"], sha256=new.digest)
+    async def store(self, tx: Transaction, new: Prepared, document_id: UUID) -> Document:
+        """Store a prepared document in the caller's transaction, metered with it.
+
+        Raises:
+            Conflict: it was removed while it was being added.
+        """
+        embedder = self._embedder.name
+        await self._ledger.record_embedding(tx, embedder, new.tokens)
+        await tx.execute(_SQL["remove_outdated"], sha256=new.digest, embedder=embedder)
+        added = await tx.execute(
+            _SQL["add_document"],
+            document_id=document_id,
+            title=new.upload.title[:_LONGEST_TITLE],
+            media_type=MEDIA_TYPES[new.format],
+            sha256=new.digest,
+            size_bytes=len(new.upload.content),
+            pages=new.pages,
+            chunk_count=len(new.passages),
+            embedder=embedder,
+            created_by=tx.ctx.actor.id,
+        )
+        if added:
+            await add_passages(tx, document_id, new.passages)
+            await self._record(tx.ctx, document_id, len(new.passages))
+        row = await tx.row(_SQL["find_document"], sha256=new.digest)
         if row is None:
             raise Conflict("The document was removed while it was being added.")
         return Document.of(row)

@@ -14,6 +14,7 @@ from tenantry.connectors.catalog import ConnectorCatalog, NewConnector
 from tenantry.connectors.file_store import FileStore, TableUpload
 from tenantry.connectors.result_files import ResultFiles
 from tenantry.isolation.context import TenantContext
+from tenantry.jobs.jobs import Jobs
 from tenantry.knowledge.ingest import Ingestor, Upload
 from tenantry.knowledge.retrieve import Retriever
 from tenantry.memory.patterns import Patterns
@@ -56,7 +57,14 @@ class House:
         self.catalog = ConnectorCatalog(services)
         self.files = FileStore(services, MOST)
         self.patterns = Patterns(world.db, embedder, stage.ledger, world.audit)
-        self.ingestor = Ingestor(world.db, embedder, stage.ledger, world.audit, MOST)
+        self.ingestor = Ingestor(
+            world.db,
+            embedder,
+            stage.ledger,
+            world.audit,
+            Jobs(world.db, world.audit),
+            max_bytes=MOST,
+        )
         retriever = Retriever(world.db, embedder, stage.ledger, world.clock)
         toolbox = Toolbox(
             ToolServices(

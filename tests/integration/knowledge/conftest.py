@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tenantry.core.clock import SystemClock
 from tenantry.core.errors import ProviderUnavailable
 from tenantry.isolation.context import TenantContext
+from tenantry.jobs.jobs import Jobs
 from tenantry.knowledge.documents import Document, Documents
 from tenantry.knowledge.ingest import Ingestor, Upload
 from tenantry.knowledge.retrieve import Retriever
@@ -39,11 +40,12 @@ class Knowledge:
     def over(cls, world: World, embedder: Embedder) -> "Knowledge":
         """The room with this embedder."""
         ledger = Ledger(world.db, world.writer, PriceBook(), world.clock)
+        jobs = Jobs(world.db, world.audit)
         return cls(
             world,
             embedder,
-            Ingestor(world.db, embedder, ledger, world.audit, 1_000_000),
-            Documents(world.db, world.audit),
+            Ingestor(world.db, embedder, ledger, world.audit, jobs, max_bytes=1_000_000),
+            Documents(world.db, world.audit, jobs),
             Retriever(world.db, embedder, ledger, world.clock),
         )
 

@@ -13,6 +13,7 @@ from tenantry.connectors.catalog import ConnectorCatalog, NewConnector
 from tenantry.connectors.file_store import FileStore, TableUpload
 from tenantry.connectors.result_files import ResultFiles
 from tenantry.isolation.context import TenantContext
+from tenantry.jobs.jobs import Jobs
 from tenantry.knowledge.ingest import Ingestor, Upload
 from tenantry.knowledge.retrieve import Retriever
 from tenantry.memory.patterns import Patterns
@@ -76,7 +77,9 @@ async def workshop(world: World, orders_api: str) -> AsyncIterator[Workshop]:
     services_lent = lent(world, egress_allow="127.0.0.1/32")
     catalog, files = ConnectorCatalog(services_lent), FileStore(services_lent, 1 << 20)
     patterns = Patterns(world.db, embedder, ledger, world.audit)
-    ingestor = Ingestor(world.db, embedder, ledger, world.audit, 1 << 20)
+    ingestor = Ingestor(
+        world.db, embedder, ledger, world.audit, Jobs(world.db, world.audit), max_bytes=1 << 20
+    )
     stock = {}
     for ctx, month, days, mark in (
         (world.acme, "May", 14, "acme"),

@@ -146,7 +146,7 @@ def test_declared_policy_is_known_only_exactly(declared: FurtherPolicy) -> None:
         return rules(tenant_policy(Catalogue(relations=(table,), policies=(own, policy))))
 
     assert broken(found) == set()
-    assert broken(dataclasses.replace(found, roles=(TENANT_ROLE,))) == {"further-policy"}
+    assert broken(dataclasses.replace(found, roles=(d.role, TENANT_ROLE))) == {"further-policy"}
     assert broken(dataclasses.replace(found, command="d")) == {"further-policy"}
     assert broken(dataclasses.replace(found, condition="1 = 1")) == {"further-policy"}
     assert broken(dataclasses.replace(found, check_condition="1 = 1")) == {"further-policy"}

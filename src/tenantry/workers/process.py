@@ -1,0 +1,106 @@
+"""A worker as a process: its limits, its signals, and the schedule of what nobody asks for."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+
+from tenantry.core.errors import StoreUnavailable
+from tenantry.core.settings import Settings
+from tenantry.platform import open_platform
+from tenantry.workers.schedule import Schedule
+from tenantry.workers.worker import Worker, WorkerOptions
+
+_LOG = logging.getLogger("tenantry.workers")
+_NICER = 10
+"""Below the server, where both run on one machine: a question never waits for a document."""
+_ROUND_S = 60.0
+
+
+async def work(settings: Settings, options: WorkerOptions, *, with_parent: bool = False) -> None:
+    """Work until a signal, or the end of the parent that holds our standard input.
+
+    Raises:
+        StartupRefused: the database, its roles or its policies are not as they must be.
+        StoreUnavailable: the database cannot be reached.
+    """
+    confine(options.memory_bytes)
+    async with open_platform(settings, upkeep=False) as platform:
+        worker = Worker(platform, options)
+        _on_signals(worker.stop)
+        tasks = []
+        if with_parent:
+            tasks.append(asyncio.create_task(_end_with_parent(worker.stop)))
+        if "maintenance" in options.pools:
+            schedule = Schedule(platform)
+            tasks.append(asyncio.create_task(_keep(schedule)))
+        sys.stdout.write(f"Tenantry works on {', '.join(options.pools)}\n")
+        sys.stdout.flush()
+        try:
+            await worker.run()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def confine(memory_bytes: int) -> None:
+    """Bound what this process may use, from now on: memory, and its place behind the others."""
+    for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_DATA, memory_bytes)):
+        _, hardest = resource.getrlimit(kind)
+        most = most if hardest == resource.RLIM_INFINITY else min(most, hardest)
+        resource.setrlimit(kind, (most, most))
+    os.nice(_NICER)
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+async def _end_with_parent(stop: Callable[[], None]) -> None:
+    """Stop when standard input ends: whoever started us is gone, however it went."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1024):
+        pass
+    stop()
+
+
+async def _keep(schedule: Schedule) -> None:
+    while True:
+        try:
+            await schedule.keep()
+        except StoreUnavailable:
+            _LOG.warning("schedule_postponed")
+        await asyncio.sleep(_ROUND_S)
+
+
+async def supervise(command: list[str], stopping: asyncio.Event) -> None:
+    """Run a worker as our child, anew whenever it ends, until `stopping`; it ends with us."""
+    while not stopping.is_set():
+        child = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+        )
+        ended = asyncio.create_task(child.wait())
+        told = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                child.terminate()
+            await ended
+        finally:
+            told.cancel()
+            if child.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    child.kill()
+        if not stopping.is_set():
+            _LOG.warning("worker_ended", extra={"status": child.returncode})
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), 1.0)
