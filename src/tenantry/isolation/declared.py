@@ -55,7 +55,6 @@ def _policies() -> frozenset[FurtherPolicy]:
     chain = "append_audit() alone writes the chain, with the owner's rights"
     verify = "the log is verified whole, every chain of it"
     shelves = "the shelf functions and the chunks' trigger keep dedicated indexes"
-    release = "release_jobs() puts the verified tenant's own jobs into the queue"
     glass = "the break-glass functions keep grants and sessions, with the owner's rights"
     return frozenset(
         {
@@ -82,12 +81,6 @@ def _policies() -> frozenset[FurtherPolicy]:
                           condition=None,
                           check="(kind = ANY (ARRAY['intent'::text, 'progress'::text, "
                                 "'settled'::text]))"),
-            FurtherPolicy("tenantry.jobs", "release", OWNER_ROLE, "*", release,
-                          condition=OWN_ROWS, check=OWN_ROWS),
-            FurtherPolicy("tenantry.job_shares", "release", OWNER_ROLE, "*", release,
-                          condition=OWN_ROWS, check=OWN_ROWS),
-            FurtherPolicy("tenantry.job_shares", "shares", "tenantry_operator", "*",
-                          "operators give tenants their shares of the workers", check="true"),
             FurtherPolicy("tenantry.break_glass_grants", "keeper", OWNER_ROLE, "*", glass,
                           check="true"),
             FurtherPolicy("tenantry.break_glass_sessions", "keeper", OWNER_ROLE, "*", glass,
@@ -116,7 +109,21 @@ def _policies() -> frozenset[FurtherPolicy]:
     )  # fmt: skip
 
 
-FURTHER_POLICIES = _policies()
+def _policies_of_jobs() -> frozenset[FurtherPolicy]:
+    release = "release_jobs() puts the verified tenant's own jobs into the queue"
+    return frozenset(
+        {
+            FurtherPolicy("tenantry.jobs", "release", OWNER_ROLE, "*", release,
+                          condition=OWN_ROWS, check=OWN_ROWS),
+            FurtherPolicy("tenantry.job_shares", "release", OWNER_ROLE, "*", release,
+                          condition=OWN_ROWS, check=OWN_ROWS),
+            FurtherPolicy("tenantry.job_shares", "shares", "tenantry_operator", "*",
+                          "operators give tenants their shares of the workers", check="true"),
+        }
+    )  # fmt: skip
+
+
+FURTHER_POLICIES = _policies() | _policies_of_jobs()
 
 PLATFORM_TABLES: Mapping[str, str] = MappingProxyType(
     {
