@@ -19,6 +19,7 @@ from tenantry.connectors.base import ConnectorServices
 from tenantry.connectors.catalog import ConnectorCatalog
 from tenantry.connectors.file_store import FileStore
 from tenantry.connectors.guarding import reading_places
+from tenantry.connectors.mcp_commands import read_commands
 from tenantry.connectors.result_files import ResultFiles
 from tenantry.core.clock import Clock, SystemClock
 from tenantry.core.errors import (
@@ -279,6 +280,7 @@ def _lent(stack: AsyncExitStack, base: Foundation, keys: KeyEncryption) -> Conne
         pools=pools,
         egress=EgressGuard(audit, _egress_policy(base)),
         reading=reading_places(),
+        commands=read_commands(settings.mcp_commands_file),
     )
 
 

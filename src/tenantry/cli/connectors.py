@@ -10,6 +10,8 @@ import orjson
 from tenantry.cli.client import Client, from_environment
 from tenantry.cli.output import json_option, print_json, show, show_rows
 
+_TOOLS = ("tools", "acceptance", "protocol", "left_out")
+_DOCUMENT = ("document", "document_sha256", "left_out")
 _SHOWN = ("name", "kind", "credential_version", "created_at", "id")
 
 
@@ -118,15 +120,21 @@ def schema(name: str, refresh: bool, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    _show_schema(found)
+
+
+def _show_schema(found: dict[str, Any]) -> None:
     columns = [
         {"table": table["name"], "column": column["name"], "type": column["type"],
          "description": column["description"][:80]}
         for table in found["tables"] for column in table["columns"]
     ]  # fmt: skip
     operations = [
-        {"operation": each["name"], "effect": each["effect"], "description": each["description"]}
+        {"operation": each["name"],
+         "effect": "suspended" if each["suspended"] else each["effect"],
+         "description": each["description"]}
         for each in found["operations"]
-    ]
+    ]  # fmt: skip
     show_rows(columns or operations, False)
 
 
@@ -151,6 +159,49 @@ def query(name: str, sql: str, max_rows: int, output: Path | None, as_json: bool
         show_rows([dict(zip(found["columns"], row, strict=True)) for row in found["rows"]], False)
     cut = ", cut at a ceiling" if found["truncated"] else ""
     click.echo(f"{found['row_count']} rows{cut} in {found['duration_ms']} ms: {found['sql']}")
+
+
+@connector.command("call")
+@click.argument("name")
+@click.argument("operation")
+@click.option("-a", "--argument", "pairs", multiple=True, metavar="NAME=VALUE",
+              help="An argument; VALUE is JSON, or a text.")  # fmt: skip
+@click.option("--arguments", "file", type=click.Path(exists=True, path_type=Path),
+              help="A JSON file of arguments; -a goes before it.")  # fmt: skip
+@json_option
+def call(
+    name: str, operation: str, pairs: tuple[str, ...], file: Path | None, as_json: bool
+) -> None:
+    """Make one call that a source of an API or an MCP server offers."""
+    client = Client.from_environment()
+    body = {"operation": operation, "arguments": _options(pairs, file, "-a")}
+    answer = client.post(f"/v1/connectors/{find(client, name)}/call", body)["answer"]
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+
+
+@connector.command("accept")
+@click.argument("name")
+@json_option
+def accept(name: str, as_json: bool) -> None:
+    """Accept anew what a source says of its operations; those suspended are used again.
+
+    What it says is fetched now and shown: read it, a model will.
+    """
+    client = Client.from_environment()
+    path = f"/v1/connectors/{find(client, name)}"
+    stored = client.get(path)
+    options = stored["options"]
+    fetched = {"mcp": _TOOLS, "http": _DOCUMENT}.get(stored["kind"], ())
+    if not fetched or (fetched == _DOCUMENT and "document_url" not in options):
+        raise click.ClickException(f"The connector {name} has nothing that was fetched.")
+    kept = {option: value for option, value in options.items() if option not in fetched}
+    changed = client.patch(path, {"options": kept})
+    _show_added(changed, as_json)
+    if not as_json:
+        _show_schema(client.get(f"{path}/schema"))
 
 
 @connector.command("remove")
@@ -184,7 +235,7 @@ def _all(client: Client) -> Iterable[dict[str, Any]]:
             return
 
 
-def _options(pairs: Iterable[str], file: Path | None) -> dict[str, Any]:
+def _options(pairs: Iterable[str], file: Path | None, flag: str = "-o") -> dict[str, Any]:
     try:
         options: Any = orjson.loads(file.read_bytes()) if file else {}
     except orjson.JSONDecodeError as error:
@@ -194,7 +245,7 @@ def _options(pairs: Iterable[str], file: Path | None) -> dict[str, Any]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise click.UsageError(f"-o {pair}: write NAME=VALUE.")
+            raise click.UsageError(f"{flag} {pair}: write NAME=VALUE.")
         try:
             options[name] = orjson.loads(text)
         except orjson.JSONDecodeError:

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
+from tenantry.connectors.mcp_commands import Command
 from tenantry.connectors.slots import Slots
 from tenantry.core.clock import Clock
 from tenantry.core.events import AuditSink, Json
@@ -200,6 +201,7 @@ class ConnectorServices:
         pools: connections to tenants' own databases.
         egress: the one way to an address that a tenant names.
         reading: places in which statements are read before they may run.
+        commands: programs that the operator lets tenants use as MCP servers, by name.
     """
 
     db: Database
@@ -210,6 +212,7 @@ class ConnectorServices:
     pools: Pools
     egress: EgressGuard
     reading: Slots
+    commands: Mapping[str, Command] = field(default_factory=dict, repr=False)
 
 
 class Connector(Protocol):

@@ -23,12 +23,14 @@ from tenantry.connectors.base import (
 from tenantry.connectors.exposure import check_use, left_out_of
 from tenantry.connectors.http_credentials import SECRET_OF, Credentials
 from tenantry.connectors.mcp_answer import answer_of
+from tenantry.connectors.mcp_commands import Command
 from tenantry.connectors.mcp_options import McpOptions
 from tenantry.connectors.mcp_pin import PinnedTool, is_same
 from tenantry.connectors.mcp_suspension import Suspensions
 from tenantry.connectors.openapi_schema import Unreadable, clean
 from tenantry.connectors.operation_gate import OperationGate, shown_operations
-from tenantry.core.errors import InvalidRequest, QueryFailed, QueryRefused
+from tenantry.connectors.slots import Slots
+from tenantry.core.errors import InvalidRequest, QueryFailed, QueryRefused, QueryTimeout
 from tenantry.core.events import Json
 from tenantry.core.secret import Secret
 from tenantry.isolation.context import TenantContext
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from tenantry.connectors.mcp_client import McpSession
 
 _LOOK_S = 20.0
+_MOST_PROCESSES, _MOST_PROCESSES_OF_ONE = 16, 4
 _MOST_WARNINGS = 20
 _NAMES_SHOWN = 40
 _SUSPENDED = (
@@ -55,11 +58,13 @@ class McpConnector:
 
     def __init__(self, services: ConnectorServices) -> None:
         self._services = services
+        self._places = Slots(_MOST_PROCESSES, _MOST_PROCESSES_OF_ONE)
 
     @property
     def secret_fields(self) -> frozenset[str]:
         """What a server over HTTP may need, and what the operator's commands name."""
-        return frozenset(SECRET_OF.values())
+        named = (name for command in self._services.commands.values() for name in command.secrets)
+        return frozenset(SECRET_OF.values()) | frozenset(named)
 
     def check(self, options: Mapping[str, Json]) -> Mapping[str, Json]:
         """The options as they are to be stored.
@@ -68,6 +73,7 @@ class McpConnector:
             InvalidRequest: one is missing, unknown or wrong, or nothing can be offered.
         """
         read = McpOptions.read(options)
+        self._command(read)
         if read.tools is None:
             return read.stored()  # `complete` asks the server
         offers, left_out = read.offers()
@@ -115,7 +121,7 @@ class McpConnector:
         found = await self.look(ctx, options, draft.secrets)
         if wrong := _gone(options, found) + _changed(options, found):
             raise QueryFailed(f"The server's tools are not those given: {_listed(wrong)}.")
-        return _warnings(options)
+        return self.warnings(options)
 
     def open(self, ctx: TenantContext, config: ConnectorConfig) -> "McpSource":
         """The tools of one connector of one tenant; performs no I/O."""
@@ -162,19 +168,81 @@ class McpConnector:
         Raises:
             InvalidRequest: a secret is missing or superfluous, or the SDK is not installed.
         """
-        if options.base is None:
-            raise InvalidRequest("The operator allows no commands.")
-        credentials = Credentials.of(options.auth, secrets)
         await asyncio.to_thread(_load)  # a second of importing, which others need not wait for
+        if options.base is not None:
+            credentials = Credentials.of(options.auth, secrets)
+            return await self._over_http(ctx, options, credentials, timeout_s, work)
+        return await self._in_process(ctx, options, secrets, timeout_s, work)
+
+    async def _over_http(
+        self,
+        ctx: TenantContext,
+        options: McpOptions,
+        credentials: Credentials,
+        timeout_s: float,
+        work: "Callable[[McpSession], Awaitable[T]]",
+    ) -> T:
         from tenantry.connectors.mcp_client import in_session
         from tenantry.connectors.mcp_http import HttpWay, Server
 
+        if options.base is None:
+            raise InvalidRequest("The server has no url.")
         server = Server(options.base, credentials, self._services.egress, self._services.clock)
         return await in_session(HttpWay(ctx, server, timeout_s), options.protocol, timeout_s, work)
 
+    async def _in_process(
+        self,
+        ctx: TenantContext,
+        options: McpOptions,
+        secrets: Mapping[str, Secret],
+        timeout_s: float,
+        work: "Callable[[McpSession], Awaitable[T]]",
+    ) -> T:
+        from tenantry.connectors.mcp_client import in_session
+        from tenantry.connectors.mcp_stdio import StdioWay
+
+        command = self._command(options)
+        if command is None:
+            raise InvalidRequest("The server has neither url nor command.")
+        way = StdioWay(command, secrets)
+        try:
+            async with asyncio.timeout(timeout_s), self._places.hold(ctx.tenant):
+                return await in_session(way, options.protocol, timeout_s, work)
+        except TimeoutError:
+            raise QueryTimeout("The MCP server did not answer in time.") from None
+
+    def _command(self, options: McpOptions) -> Command | None:
+        """The operator's command that the options name; None where the server has a URL."""
+        found = self._services.commands.get(options.command)
+        if found is None and options.command:
+            known = _listed(sorted(self._services.commands))
+            raise InvalidRequest(f"There is no command {options.command!r}. Allowed: {known}.")
+        return found
+
     def traces(self, options: McpOptions, secrets: Mapping[str, Secret]) -> Sequence[str]:
         """The forms in which a server could send its secrets back."""
-        return Credentials.of(options.auth, secrets).traces()
+        if options.base is not None:
+            return Credentials.of(options.auth, secrets).traces()
+        return sorted({secret.reveal() for secret in secrets.values()}, key=len, reverse=True)
+
+    def warnings(self, options: McpOptions) -> list[str]:
+        """What whoever adds a connector of these options is told."""
+        said = []
+        if options.base and options.base.url.startswith("http:"):
+            said.append("The connection is not encrypted: use https.")
+        if (command := self._command(options)) and command.without:
+            walls = _listed(sorted(command.without))
+            said.append(f"The operator runs this command without these walls: {walls}.")
+        if options.writes:
+            said.append(
+                "A model may change things through this connector, and nobody is asked first."
+            )
+        offers, left_out = options.offers()
+        said += left_out_of(offers, left_out)
+        for name, tool in (options.tools or {}).items():
+            if options.effects[name] == "read" and not tool.is_said_to_read:
+                said.append(f"{name} is called as one that reads; its server does not say so.")
+        return said[:_MOST_WARNINGS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +340,7 @@ def _load() -> None:
     """
     try:
         import_module("tenantry.connectors.mcp_http")
+        import_module("tenantry.connectors.mcp_stdio")
         import_module("tenantry.connectors.mcp_client")
     except ImportError as error:
         raise InvalidRequest(
@@ -314,17 +383,3 @@ def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(clean(name, 80) for name in names[:_NAMES_SHOWN])
     more = len(names) - _NAMES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown or "none"
-
-
-def _warnings(options: McpOptions) -> list[str]:
-    said = []
-    if options.base and options.base.url.startswith("http:"):
-        said.append("The connection is not encrypted: use https.")
-    if options.writes:
-        said.append("A model may change things through this connector, and nobody is asked first.")
-    offers, left_out = options.offers()
-    said += left_out_of(offers, left_out)
-    for name, tool in (options.tools or {}).items():
-        if options.effects[name] == "read" and not tool.is_said_to_read:
-            said.append(f"{name} is called as one that reads; its server does not say that it is.")
-    return said[:_MOST_WARNINGS]

@@ -35,6 +35,8 @@ class Settings:
         host: address to listen on.
         port: port to listen on; 0 picks a free one.
         providers_file: JSON file of model providers, see docs/providers.md; empty means keyless.
+        mcp_commands_file: JSON file of programs that tenants may use as MCP servers, see
+            docs/connectors-mcp.md; empty means none.
         max_upload_bytes: largest document or data file taken.
         request_timeout_s: deadline of one request, in seconds.
         max_steps: model calls in one answer, at most.
@@ -55,6 +57,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     providers_file: Path | None = None
+    mcp_commands_file: Path | None = None
     max_upload_bytes: int = 64 * 1024 * 1024
     request_timeout_s: float = 120.0
     max_steps: int = 8
@@ -94,7 +97,7 @@ class Settings:
 NOT_SETTINGS = frozenset({"TENANTRY_API_KEY", "TENANTRY_BASE_URL", "TENANTRY_OPERATOR_KEY"})
 """Variables of the command line client, which is no part of the server."""
 
-_PATHS = frozenset({"data_dir", "secrets_file", "providers_file"})
+_PATHS = frozenset({"data_dir", "secrets_file", "providers_file", "mcp_commands_file"})
 _INTEGERS = frozenset(
     {
         "pool_size", "port", "max_upload_bytes", "max_steps", "source_connections",

@@ -42,7 +42,7 @@ class DescribeApi:
             "connector": connector,
             "operation": found.name,
             "description": found.description,
-            "effect": found.effect,
+            "effect": "suspended" if found.suspended else found.effect,
             "arguments": found.parameters,
         }
         return ToolResult(content, f"connector:{connector}", connector=config.connector)

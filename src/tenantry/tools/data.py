@@ -62,7 +62,11 @@ class _Listed:
     def _entries(self, most_chars: int) -> list[Json]:
         if self.operations:
             return [
-                {"name": o.name, "effect": o.effect, "description": o.description[:most_chars]}
+                {
+                    "name": o.name,
+                    "effect": "suspended" if o.suspended else o.effect,
+                    "description": o.description[:most_chars],
+                }
                 for o in self.operations
             ]
         return [
