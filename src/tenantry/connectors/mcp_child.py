@@ -39,10 +39,12 @@ def main(arguments: list[str]) -> None:
     try:
         _die_with_parent()
         sandbox.limit_resources(sandbox.Limits(**plan["limits"]), overhead_bytes=0)
-        _separate(without)
-        _confine(plan, without)
         if not os.access(plan["argv"][0], os.X_OK):
             raise Unbuilt("program")
+        if not all(Path(path).exists() for path in plan["read"]):
+            raise Unbuilt("read")
+        _separate(without)
+        _confine(plan, without)
     except (Unbuilt, OSError) as error:
         _say(str(error) if isinstance(error, Unbuilt) else "limits")
         return

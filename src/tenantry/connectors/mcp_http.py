@@ -2,8 +2,8 @@
 
 Threat: the SDK's own HTTP client would resolve, connect and redirect as it likes (CON-4).
 Invariant: there is no other transport beneath the SDK than this one; host, port and origin are the
-configuration's, addresses are checked as for every other source, and the credential is added last,
-where neither the SDK nor its log can see it.
+configuration's, addresses are checked as for every other source, and address and credential are
+added last, where neither the SDK nor its log can see them.
 """
 
 from collections.abc import AsyncIterator
@@ -24,6 +24,7 @@ from tenantry.security.egress.guard import EgressGuard
 from tenantry.security.egress.messages import Allowance, EgressRequest, EgressStream
 
 _MOST_LINES = 4_000  # of a stream of events: each event takes the SDK half a millisecond
+_SOMEWHERE = "https://mcp.invalid/"  # all that the SDK is told of where it speaks to
 _GOODBYE_S = 2.0  # for telling the server that the session is over
 
 
@@ -70,7 +71,7 @@ class HttpWay:
         async with (
             httpx2.AsyncClient(transport=_Guarded(self), timeout=None, trust_env=False) as client,
             streamable_http_client(
-                self._server.base.url, http_client=client, max_sse_event_size=MOST_BYTES
+                _SOMEWHERE, http_client=client, max_sse_event_size=MOST_BYTES
             ) as streams,
         ):
             yield streams
@@ -82,7 +83,7 @@ class HttpWay:
             # again: each refusal is one event.
             return httpx2.Response(405)
         sent = EgressRequest(
-            request.method, str(request.url), dict(request.headers), await request.aread()
+            request.method, self._server.base.url, dict(request.headers), await request.aread()
         )
         stack = AsyncExitStack()
         try:

@@ -39,6 +39,7 @@ _UNBUILT: Mapping[str, str] = {
     "network": "no space without a network can be made on this machine",
     "processes": "no space without other processes can be made on this machine",
     "files": "this kernel has no Landlock",
+    "read": "a folder that it may read is not there",
     "program": "the operator's program is not there, or cannot be executed",
 }
 ToSdk = MemoryObjectSendStream[SessionMessage | Exception]

@@ -9,7 +9,12 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tenantry.core.errors import EgressRefused, TenantryError
+from tenantry.connectors.http_credentials import Authentication, Credentials
+from tenantry.connectors.mcp_client import McpSession, in_session
+from tenantry.connectors.mcp_http import HttpWay, Server
+from tenantry.connectors.option_values import BaseUrl
+from tenantry.core.clock import SystemClock
+from tenantry.core.errors import EgressRefused, QueryFailed, TenantryError
 from tenantry.security.egress.guard import EgressGuard
 from tenantry.security.egress.messages import Allowance, EgressRequest
 from tenantry.security.egress.policy import EgressPolicy, EntryPoint
@@ -33,14 +38,18 @@ async def _fetched(street: Street, guard: EgressGuard, entry: EntryPoint, host: 
     await guard.fetch(street.ctx, entry, EgressRequest("GET", street.url(host)), _SHORT)
 
 
-async def _streamed(street: Street, guard: EgressGuard, entry: EntryPoint, host: str) -> None:
-    request = EgressRequest("POST", street.url(host), {"authorization": "Bearer s"}, b"{}")
-    async with guard.stream(street.ctx, entry, request, _SHORT) as stream:
-        assert [chunk async for chunk in stream.chunks]
+async def _spoken_mcp(street: Street, guard: EgressGuard, entry: EntryPoint, host: str) -> None:
+    # A session by the official SDK over the connector's own transport. Options would refuse most
+    # forms before; the address is put in behind their back.
+    assert entry == "mcp"
+    base = BaseUrl(street.url(host), "", host, street.probe.port)
+    server = Server(base, Credentials(Authentication()), guard, SystemClock())
+    with suppress(QueryFailed):  # the probe speaks no MCP
+        await in_session(HttpWay(street.ctx, server, 3), "2025-11-25", 3, McpSession.tools)
 
 
 _Way = Callable[[Street, EgressGuard, EntryPoint, str], Awaitable[None]]
-_WAYS: dict[str, _Way] = {"postgres": _database, "mysql": _database, "mcp": _streamed}
+_WAYS: dict[str, _Way] = {"postgres": _database, "mysql": _database, "mcp": _spoken_mcp}
 
 
 def test_there_are_at_least_sixty_forms_and_nine_entry_points() -> None:
