@@ -19,7 +19,7 @@ _CLOCKS = frozenset(
 _READS_ENVIRONMENT = frozenset(
     {
         "core/settings.py", "cli/client.py", "db/embedded.py", "providers/registry.py",
-        "security/vault/keepers.py",
+        "security/vault/keepers.py", "connectors/mcp_child.py",
     }
 )  # fmt: skip
 _CATCHES_ALL = frozenset({"api/server.py", "workers/worker.py"})
