@@ -99,6 +99,7 @@ class ProviderCall:
         path: what was asked for.
         headers: names in lower case.
         body: parsed JSON.
+        raw: the same as it came.
         prompt_tokens: tokens of every text in the prompt, as this provider counts.
         streamed_tokens: tokens written to the socket.
         reported: the usage object that was sent, if any.
@@ -111,6 +112,7 @@ class ProviderCall:
     path: str
     headers: Mapping[str, str]
     body: Mapping[str, Any]
+    raw: bytes = b""
     prompt_tokens: int = 0
     streamed_tokens: int = 0
     reported: Any = None

@@ -1,8 +1,8 @@
 """A model provider that says what it is told, over real HTTP, and remembers everything.
 
-It speaks OpenAI's chat completions and embeddings (base URL `provider.url + "/v1"`), Anthropic's
-messages (`provider.url`) and Google's generateContent (`provider.url`), runs in a thread of its own
-with its own event loop, and so outlives a server under test that is killed.
+It speaks OpenAI's chat completions, responses and embeddings (base URL `provider.url + "/v1"`),
+Anthropic's messages (`provider.url`) and Google's generateContent (`provider.url`), runs in a
+thread of its own with its own event loop, and so outlives a server under test that is killed.
 
     with ScriptedProvider() as provider:
         provider.queue(Reply("Hello."), refusing(500))
@@ -11,6 +11,7 @@ with its own event loop, and so outlives a server under test that is killed.
 """
 
 import asyncio
+import json
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ from tests.providers.forms import (
     packed,
 )
 from tests.providers.replies import COUNTED, CallOf, ProviderCall, Reply, Responder, tokens_of
+from tests.providers.responses_form import ResponsesForm
 
 MODELS = ("scripted-1", "scripted-2")
 _FOREVER_S = 3600.0
@@ -76,6 +78,13 @@ class ScriptedProvider:
         with self._changed:
             self._queued.extend(replies)
 
+    def forget(self) -> None:
+        """Forget the calls so far and the replies that are queued."""
+        with self._changed:
+            self.calls.clear()
+            self._queued.clear()
+            self.answer = Reply("The answer is 42.")
+
     @property
     def prompts(self) -> list[str]:
         """Every text that it was ever shown, in order."""
@@ -102,6 +111,7 @@ class ScriptedProvider:
         application = web.Application(client_max_size=256 << 20)
         application.router.add_get("/v1/models", self._models)
         application.router.add_post("/v1/chat/completions", self._handler(OpenAIForm()))
+        application.router.add_post("/v1/responses", self._handler(ResponsesForm()))
         application.router.add_post("/v1/embeddings", self._embeddings)
         application.router.add_post("/v1/messages", self._handler(AnthropicForm()))
         google = self._handler(GoogleForm())
@@ -151,12 +161,13 @@ class ScriptedProvider:
         return handle
 
     async def _received(self, request: web.Request) -> tuple[ProviderCall, Reply]:
-        body = await request.json()
+        raw = await request.read()
+        body = json.loads(raw)
         if "model" in request.match_info:
             body["model"] = request.match_info["model"]
         headers = {name.lower(): value for name, value in request.headers.items()}
         with self._changed:
-            call = ProviderCall(len(self.calls) + 1, request.raw_path, headers, body)
+            call = ProviderCall(len(self.calls) + 1, request.raw_path, headers, body, raw)
             peer = request.transport.get_extra_info("peername") if request.transport else None
             call.port = peer[1] if peer else 0
             self.calls.append(call)

@@ -15,7 +15,7 @@ from tenantry.agent.events import AgentEvent, Answer, ToolFinished, ToolStarted
 from tenantry.api.credentials import authenticate
 from tenantry.api.lanes import lane_of
 from tenantry.api.problems import problem_body
-from tenantry.api.raw import is_raw, model_in, pass_on
+from tenantry.api.raw import is_raw, model_in, pass_on, refuse_key
 from tenantry.api.reading import read_object
 from tenantry.api.streaming import DONE, event, send_chunks, send_json, while_connected
 from tenantry.api.turns import facts, turn_request
@@ -35,6 +35,7 @@ async def chat_completions(platform: Platform, request: Request, send: Send) -> 
     if is_raw(model_in(given)):
         await pass_on(platform, ctx, request, Asked(CHAT, given), send)
         return
+    refuse_key(request)
     lane = lane_of(request)
     await while_connected(request.receive, _ask(platform, ctx, given.fields, lane, send))
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import Send
 
 from tenantry.api.credentials import authenticate
-from tenantry.api.raw import is_raw, model_in, pass_on
+from tenantry.api.raw import is_raw, model_in, pass_on, refuse_key
 from tenantry.api.reading import read_object
 from tenantry.api.streaming import send_json, while_connected
 from tenantry.core.errors import InvalidRequest, NotFound
@@ -32,6 +32,7 @@ async def embeddings(platform: Platform, request: Request, send: Send) -> None:
     if is_raw(model):
         await pass_on(platform, ctx, request, Asked(EMBEDDINGS, given), send)
     elif model == EMBEDDED_MODEL:
+        refuse_key(request)
         await while_connected(request.receive, _own(platform, ctx, given.fields, send))
     else:
         raise NotFound("There is no such embedding model here.")

@@ -7,7 +7,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tenantry.core.errors import StoreUnavailable, TenantryError
+from tenantry.core.errors import AlreadyMade, StoreUnavailable, TenantryError, TooSlow
 from tenantry.providers.surfaces import PATHS
 
 _LOG = logging.getLogger("tenantry.api")
@@ -17,6 +17,7 @@ _TITLES = {
     401: "Not authenticated",
     403: "Not allowed",
     404: "Not found",
+    408: "Too slow",
     405: "Method not allowed",
     409: "Conflict",
     413: "Too large",
@@ -66,6 +67,10 @@ def problem_headers(error: TenantryError) -> dict[str, str]:
         headers["www-authenticate"] = "Bearer"
     if error.retryable:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s or 2)))
+    if isinstance(error, TooSlow):
+        headers["connection"] = "close"  # the rest of the body is not waited for
+    if isinstance(error, AlreadyMade):
+        headers["x-should-retry"] = "false"  # clients of both providers' repeat a 409 by themselves
     return headers
 
 

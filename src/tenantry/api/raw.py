@@ -1,5 +1,8 @@
 """What raw calls of every API share: the model's route, the provider's body, the way back."""
 
+import re
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.types import Send
 
@@ -12,6 +15,9 @@ from tenantry.gateway.request import Given
 from tenantry.isolation.context import TenantContext
 from tenantry.platform import Platform
 from tenantry.providers.surfaces import PATHS
+
+_KEY_HEADER = "idempotency-key"
+_KEY = re.compile(r"[ -~]{1,255}", re.ASCII)
 
 
 def model_in(given: Given) -> str:
@@ -38,6 +44,7 @@ async def pass_on(
     departure = platform.gateway.departure(ctx)
     # Embedding has a lane of its own: a flood of texts takes no slot that a chat needs.
     lane: Lane = "embedding" if asked.form.operation == "embedding" else lane_of(request)
+    asked = replace(asked, key=_key(request))
 
     async def work() -> None:
         route = await platform.providers.resolve_raw(ctx, model_in(asked.given))
@@ -45,6 +52,23 @@ async def pass_on(
         await send_chunks(send, answer.media_type, answer.chunks, queued(answer.queue_s))
 
     await while_connected(request.receive, work(), departure)
+
+
+def refuse_key(request: Request) -> None:
+    """Refuse an idempotency key where it would do nothing.
+
+    Raises:
+        InvalidRequest: there is one.
+    """
+    if _KEY_HEADER in request.headers:
+        raise InvalidRequest(f"{_KEY_HEADER}: only calls to a provider's models take one.")
+
+
+def _key(request: Request) -> str:
+    key = request.headers.get(_KEY_HEADER, "")
+    if _KEY_HEADER in request.headers and not _KEY.fullmatch(key):
+        raise InvalidRequest(f"{_KEY_HEADER}: 1 to 255 printable ASCII characters are needed.")
+    return key
 
 
 def not_an_assistants(surface: str) -> InvalidRequest:

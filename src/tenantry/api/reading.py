@@ -6,6 +6,7 @@ from starlette.requests import ClientDisconnect, Request
 from tenantry.api.credentials import BOUNDARY_FIELDS, record_refusal
 from tenantry.core.errors import BoundaryCrossed, InvalidRequest, TooLarge
 from tenantry.gateway.request import Given
+from tenantry.gateway.splice import refuse_brackets
 from tenantry.isolation.context import TenantContext
 from tenantry.platform import Platform
 
@@ -39,6 +40,7 @@ async def read_object(platform: Platform, request: Request, ctx: TenantContext) 
     """
     try:
         raw = await read_body(request)
+        refuse_brackets(raw)
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest("The body is not valid JSON.") from error

@@ -15,7 +15,7 @@ from tenantry.agent.events import AgentEvent, Answer
 from tenantry.api.credentials import authenticate
 from tenantry.api.lanes import lane_of
 from tenantry.api.problems import problem_body
-from tenantry.api.raw import is_raw, model_in, pass_on
+from tenantry.api.raw import is_raw, model_in, pass_on, refuse_key
 from tenantry.api.reading import read_object
 from tenantry.api.response_frame import ResponseFrame
 from tenantry.api.streaming import send_chunks, send_json, while_connected
@@ -39,6 +39,7 @@ async def responses(platform: Platform, request: Request, send: Send) -> None:
     if is_raw(model_in(given)):
         await pass_on(platform, ctx, request, Asked(RESPONSES, given), send)
         return
+    refuse_key(request)
     lane = lane_of(request)
     await while_connected(request.receive, _ask(platform, ctx, given.fields, lane, send))
 

@@ -4,6 +4,7 @@ A raw route costs a fifth less than Starlette's and half of FastAPI's (docs/perf
 those that models answer are plain ASGI callables that are looked up before any router runs.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -45,6 +46,7 @@ from tenantry.core.errors import (
     NotFound,
     TenantryError,
     TooLarge,
+    TooSlow,
 )
 from tenantry.core.ids import new_id
 from tenantry.platform import Platform
@@ -59,6 +61,7 @@ HOT_ROUTES: Mapping[tuple[str, str], HotRoute] = {
 }
 _FORM_BYTES = 1024 * 1024
 """What a form may have around its file."""
+_SLOWEST_BYTES_PER_S = 16 * 1024
 _SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -110,7 +113,7 @@ class Shell:
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
         guarded = _Guarded(send, request_id)
         try:
-            bounded = _Bounded(receive, self._platform.settings.max_upload_bytes + _FORM_BYTES)
+            bounded = _Bounded(receive, self._platform)
             bounded.refuse_announced(scope)
             hot = HOT_ROUTES.get((scope["method"], scope["path"]))
             if hot is not None:
@@ -131,12 +134,19 @@ class Shell:
 
 
 class _Bounded:
-    """Receives a request's body up to a limit: what is beyond it is never stored anywhere."""
+    """Receives a request's body up to a limit, and no slower than another.
 
-    def __init__(self, receive: Receive, most_bytes: int) -> None:
+    What is beyond the limit is never stored anywhere; a body that trickles in holds a connection
+    for a while, and nothing else.
+    """
+
+    def __init__(self, receive: Receive, platform: Platform) -> None:
         self._receive = receive
-        self._left = most_bytes
-        self._most = most_bytes
+        self._most = platform.settings.max_upload_bytes + _FORM_BYTES
+        self._received = 0
+        self._is_whole = False
+        self._clock = platform.clock
+        self._due = platform.clock.monotonic() + platform.settings.body_timeout_s
 
     def refuse_announced(self, scope: Scope) -> None:
         """Refuse a body by the length that it announces.
@@ -149,9 +159,17 @@ class _Bounded:
                 raise TooLarge(f"A request has at most {self._most} bytes.")
 
     async def __call__(self) -> Message:
-        message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
+        if self._is_whole:
+            return await self._receive()  # what follows is the client's leaving
+        left_s = self._due + self._received / _SLOWEST_BYTES_PER_S - self._clock.monotonic()
+        try:
+            async with asyncio.timeout(left_s):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise TooSlow from error
+        self._received += len(message.get("body", b""))
+        self._is_whole = not message.get("more_body", False)
+        if self._received > self._most:
             raise TooLarge(f"A request has at most {self._most} bytes.")
         return message
 

@@ -1,11 +1,11 @@
 """Every error a client can meet, in one tree.
 
     TenantryError
-    ├── InvalidRequest ── TooLarge, UnsupportedMedia, DocumentUnreadable
+    ├── InvalidRequest ── TooLarge, TooSlow, UnsupportedMedia, DocumentUnreadable, KeyReused
     ├── Unauthenticated
     ├── Forbidden ── BoundaryCrossed ── OwnershipViolated; EgressRefused
     ├── NotFound
-    ├── Conflict
+    ├── Conflict ── AlreadyMade
     ├── ContextMissing, ContextInvalid
     ├── QueryRefused, QueryTimeout, QueryFailed ── SourceUnreachable
     ├── PoolExhausted, QueueFull, FairTurnDeadline
@@ -53,6 +53,20 @@ class TooLarge(InvalidRequest):
 
     code = "too_large"
     http_status = 413
+
+
+class TooSlow(InvalidRequest):
+    """The request did not arrive in time."""
+
+    code = "too_slow"
+    http_status = 408
+
+
+class KeyReused(InvalidRequest):
+    """Something else was asked under this idempotency key."""
+
+    code = "idempotency_key_reused"
+    http_status = 422
 
 
 class UnsupportedMedia(InvalidRequest):
@@ -113,6 +127,12 @@ class Conflict(TenantryError):
 
     code = "conflict"
     http_status = 409
+
+
+class AlreadyMade(Conflict):
+    """This call was made before; it is not made again, and its answer is not kept."""
+
+    code = "already_made"
 
 
 class ContextMissing(TenantryError):

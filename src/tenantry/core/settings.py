@@ -39,6 +39,8 @@ class Settings:
             docs/connectors-mcp.md; empty means none.
         max_upload_bytes: largest document or data file taken.
         request_timeout_s: deadline of one request, in seconds.
+        body_timeout_s: seconds that a request's body may take to arrive, and a second more for
+            each 16 KiB of it.
         max_steps: model calls in one answer, at most.
         vault_keys: where the key-encryption key is: `file:/path` (default
             `file:<data_dir>/vault.key`, generated), `vault-transit:https://host/v1/transit#key`,
@@ -60,6 +62,7 @@ class Settings:
     mcp_commands_file: Path | None = None
     max_upload_bytes: int = 64 * 1024 * 1024
     request_timeout_s: float = 120.0
+    body_timeout_s: float = 20.0
     max_steps: int = 8
     vault_keys: str = ""
     egress_allow: str = ""
@@ -112,7 +115,7 @@ def _convert(variable: str, name: str, text: str) -> object:
             return Path(text).expanduser()
         if name in _INTEGERS:
             return int(text)
-        if name == "request_timeout_s":
+        if name in {"request_timeout_s", "body_timeout_s"}:
             return float(text)
     except ValueError as error:
         raise StartupRefused(f"{variable} is not a number.") from error

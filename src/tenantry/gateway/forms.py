@@ -11,6 +11,7 @@ from tenantry.gateway.requests import (
     messages_request,
     responses_request,
 )
+from tenantry.metering.once import RequestKey
 from tenantry.metering.usage import Operation, TokenUsage
 from tenantry.providers.message_usage import MessageMeter, usage_of_message
 from tenantry.providers.routes import RawRoute
@@ -49,11 +50,20 @@ class Asked:
         form: by which API.
         given: the client's body.
         headers: what of the client's own goes along.
+        key: the client's idempotency key, or empty.
     """
 
     form: Form
     given: Given
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    key: str = field(default="", repr=False)
+
+    @property
+    def request_key(self) -> RequestKey | None:
+        """The key as the ledger takes it, bound to what is asked."""
+        if not self.key:
+            return None
+        return RequestKey.of(self.key, self.form.surface.encode(), self.given.raw)
 
     def prepare(self, route: RawRoute) -> RawRequest:
         """The request for one route's provider.

@@ -143,9 +143,13 @@ class Gateway:
             request.bound,
             account=route.account.name,
             payer=route.account.payer,
+            key=asked.request_key,
         )
         opening = asyncio.create_task(self._ledger.open(ctx, intent))
         try:
+            if intent.key is not None:
+                # First: a call that was made before is not written down as another.
+                await asyncio.shield(opening)
             await self._manifest(ctx, route, request)
             return await asyncio.shield(opening)
         except BaseException:

@@ -51,10 +51,10 @@ class Draft:
             InvalidRequest: one of them is there twice.
         """
         self.fields = given.fields
-        self._raw = given.raw
-        self._members = Members.of(given.raw)
+        self._text = given.raw.decode()
+        self._members = Members.of(self._text)
         self._named = self._members.named(read)
-        self._splice = Splice(given.raw)
+        self._splice = Splice(self._text)
 
     def set(self, name: str, value: object) -> None:
         """Give a field a value, if it has another."""
@@ -73,25 +73,25 @@ class Draft:
         if not isinstance(self.fields.get(name), dict):
             self.set(name, {inner: value})
             return
-        within = Members.of(self._raw, self._named[name].value)
+        within = Members.of(self._text, self._named[name].value)
         known = within.named((inner,)).get(inner)
         if known is None:
             self._splice.append(within, inner, value)
         elif not _same(self.fields[name][inner], value):
             self._splice.value(known, value)
 
-    def span(self, name: str) -> bytes:
-        """The bytes of a field's value; empty when it is not there."""
+    def span(self, name: str) -> str:
+        """The text of a field's value; empty when it is not there."""
         member = self._named.get(name)
-        return self._raw[member.value : member.end] if member else b""
+        return self._text[member.value : member.end] if member else ""
 
     def spans(self, names: Iterable[str]) -> dict[str, bytes]:
         """The bytes of those of the fields that are there."""
-        return {name: self.span(name) for name in names if name in self._named}
+        return {name: self.span(name).encode() for name in names if name in self._named}
 
     def made(self) -> bytes:
         """The provider's body."""
-        return self._splice.made()
+        return self._splice.made().encode()
 
 
 def flag(fields: Mapping[str, Any], name: str) -> bool:

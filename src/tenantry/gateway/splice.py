@@ -1,9 +1,9 @@
-"""Changes some members of a JSON object in its bytes, and leaves every other byte as it came.
+"""Changes some members of a JSON object in its text, and leaves every other byte as it came.
 
 Re-encoding would lose what a parser does not keep: the order and the repetition of names, integers
-beyond 64 bits, the form of a float, escapes. So the bytes are kept, and what must be changed is cut
-out and put in. `orjson` has said before that they are JSON; the scanner here only finds where the
-members of one object begin and end, and gives up on anything that it does not expect.
+beyond 64 bits, the form of a float, escapes. So the text is kept, and what must be changed is cut
+out and put in. `orjson` has said before that the bytes are JSON and UTF-8, so that text and bytes
+are the same; Python's own scanner, in C, here only tells where each member begins and ends.
 
 Threat: two readers of one body see two values, and what was reserved is not what is sent.
 Invariant: a name that is read here stands in the object once, whatever its escapes and its case.
@@ -20,16 +20,14 @@ import orjson
 
 from tenantry.core.errors import InvalidRequest
 
-_MOST_BRACKETS = 100_000
-"""Opening and closing ones of one member: scanned one by one, some 30 ms of the event loop."""
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_SPACE = rb"[ \t\n\r]*+"
-_OPENING = re.compile(_SPACE + rb"\{")
-_NAME = re.compile(_SPACE + b"(" + _STRING + b")" + _SPACE + b":" + _SPACE, re.DOTALL)
-_PLAIN = re.compile(_STRING + rb"|[^][{}\",: \t\n\r]++", re.DOTALL)
-_TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+[]{}[]", re.DOTALL)
-_AFTER = re.compile(_SPACE + rb"([,}])")
-_CLOSING = re.compile(_SPACE + rb"\}")
+_MOST_BRACKETS = 400_000
+_SPACE = r"[ \t\n\r]*"
+_OPENING = re.compile(_SPACE + r"\{" + _SPACE)
+_COLON = re.compile(_SPACE + ":" + _SPACE)
+_COMMA = re.compile(_SPACE + "," + _SPACE)
+_CLOSING = re.compile(_SPACE + r"\}")
+# Numbers are not read: an integer may have any length.
+_VALUE = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +48,34 @@ class Members:
     close: int
 
     @classmethod
-    def of(cls, data: bytes, at: int = 0) -> "Members":
-        """The members of the object that begins at `at`; `data` must be JSON.
+    def of(cls, text: str, at: int = 0) -> "Members":
+        """The members of the object that begins at `at`; `text` must be JSON.
 
         Raises:
-            InvalidRequest: one of them has too many parts.
+            InvalidRequest: it has too many parts, or is nested too deeply.
         """
-        here = _end(_OPENING.match(data, at))
+        try:
+            return cls._scanned(text, _end(_OPENING, text, at))
+        except RecursionError as error:
+            raise InvalidRequest("The body is nested too deeply.") from error
+        except (ValueError, IndexError) as error:
+            raise InvalidRequest("The body is not valid JSON.") from error
+
+    @classmethod
+    def _scanned(cls, text: str, here: int) -> "Members":
         found: list[Member] = []
-        while (name := _NAME.match(data, here)) is not None:
-            end = _value_end(data, name.end())
-            found.append(Member(_text(name[1]), name.start(1), name.end(), end))
-            after = _AFTER.match(data, end)
-            here = _end(after)
-            if data[here - 1] == ord("}"):
-                return cls(tuple(found), here - 1)
-        return cls(tuple(found), _end(_CLOSING.match(data, here)) - 1)
+        while text[here] == '"':
+            name, ends = _VALUE(text, here)
+            value = _end(_COLON, text, ends)
+            _, end = _VALUE(text, value)
+            found.append(Member(name, here, value, end))
+            comma = _COMMA.match(text, end)
+            if comma is None:
+                return cls(tuple(found), _end(_CLOSING, text, end) - 1)
+            here = comma.end()
+        if found:
+            raise ValueError  # a comma with nothing behind it
+        return cls((), _end(_CLOSING, text, here) - 1)
 
     def named(self, names: Iterable[str]) -> Mapping[str, Member]:
         """The members of these names, by name.
@@ -88,43 +98,43 @@ class Members:
 
 
 class Splice:
-    """Collects changes to some bytes, and makes them all at once."""
+    """Collects changes to some text, and makes them all at once."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._changes: list[tuple[int, int, bytes]] = []
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._changes: list[tuple[int, int, str]] = []
         self._appended: set[int] = set()
 
-    def replace(self, begin: int, end: int, by: bytes) -> None:
+    def replace(self, begin: int, end: int, by: str) -> None:
         """Put `by` in the place of what is there."""
         self._changes.append((begin, end, by))
 
     def value(self, member: Member, by: object) -> None:
         """Give a member another value."""
-        self.replace(member.value, member.end, orjson.dumps(by))
+        self.replace(member.value, member.end, _json(by))
 
     def member(self, member: Member, name: str, value: object) -> None:
         """Put another member in the place of one."""
-        text = orjson.dumps(name) + b":" + orjson.dumps(value)
+        text = _json(name) + ":" + _json(value)
         self.replace(member.begin, member.end, text)
 
     def append(self, members: Members, name: str, value: object) -> None:
         """Add a member at the end of an object."""
         is_first = not members.found and members.close not in self._appended
         self._appended.add(members.close)
-        text = orjson.dumps(name) + b":" + orjson.dumps(value)
-        self.replace(members.close, members.close, text if is_first else b"," + text)
+        text = _json(name) + ":" + _json(value)
+        self.replace(members.close, members.close, text if is_first else "," + text)
 
-    def made(self) -> bytes:
-        """The bytes with every change; changes at one place stand in the order they were made."""
+    def made(self) -> str:
+        """The text with every change; changes at one place stand in the order they were made."""
         pieces, here = [], 0
         for begin, end, by in sorted(self._changes, key=itemgetter(0)):
-            pieces += [self._data[here:begin], by]
+            pieces += [self._text[here:begin], by]
             here = end
-        return b"".join([*pieces, self._data[here:]])
+        return "".join([*pieces, self._text[here:]])
 
 
-def refuse_repeated(data: bytes, what: str) -> None:
+def refuse_repeated(text: str, what: str) -> None:
     """Refuse JSON in which any object has a name twice, however deep.
 
     Raises:
@@ -136,28 +146,27 @@ def refuse_repeated(data: bytes, what: str) -> None:
             raise InvalidRequest(f"{what}: no name may stand in an object twice.")
 
     try:
-        json.loads(data, object_pairs_hook=once)
+        json.loads(text, object_pairs_hook=once, parse_int=str)
     except RecursionError as error:
         raise InvalidRequest(f"{what}: this is nested too deeply.") from error
 
 
-def _value_end(data: bytes, at: int) -> int:
-    if data[at] not in b"{[":
-        return _end(_PLAIN.match(data, at))
-    depth, here = 0, at
-    for _ in range(_MOST_BRACKETS):
-        here = _end(_TO_BRACKET.match(data, here))
-        depth += 1 if data[here - 1] in b"{[" else -1
-        if depth == 0:
-            return here
-    raise InvalidRequest(f"A field has more than {_MOST_BRACKETS // 2} objects and lists in it.")
+def refuse_brackets(data: bytes) -> None:
+    """Refuse a body of so many parts that reading it would hold everybody up.
+
+    Raises:
+        InvalidRequest: it has.
+    """
+    if data.count(b"[") + data.count(b"{") > _MOST_BRACKETS:
+        raise InvalidRequest(f"A body has at most {_MOST_BRACKETS} objects and lists.")
 
 
-def _end(found: "re.Match[bytes] | None") -> int:
+def _end(pattern: "re.Pattern[str]", text: str, at: int) -> int:
+    found = pattern.match(text, at)
     if found is None:
-        raise InvalidRequest("The body is not valid JSON.")
+        raise ValueError
     return found.end()
 
 
-def _text(name: bytes) -> str:
-    return str(orjson.loads(name)) if b"\\" in name else name[1:-1].decode()
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()

@@ -14,7 +14,7 @@ from tenantry.core.ids import CallId
 from tenantry.db.queries import load
 from tenantry.isolation.transaction import Transaction
 from tenantry.metering.prices import PriceBook, Rates
-from tenantry.metering.usage import Operation, Payer, TokenUsage
+from tenantry.metering.usage import COUNTS, Operation, Payer, TokenUsage
 
 Kind = Literal["intent", "progress", "settled", "swept", "reconciled", "recorded"]
 
@@ -39,6 +39,8 @@ class Entry:
         connector_id: of a tool: the connector it reached.
         account: name of the account at the provider, empty where there is none.
         payer: whose account that is.
+        request_key: of an intent: digest of the client's key, under which no other call goes in.
+        request_digest: of an intent: digest of what was asked under that key.
     """
 
     call_id: CallId
@@ -68,14 +70,19 @@ class Entry:
     connector_id: UUID | None = None
     account: str = ""
     payer: Payer = "platform"
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    image_tokens: int = 0
+    request_key: str = ""
+    request_digest: str = ""
 
     @property
     def usage(self) -> TokenUsage:
         """The tokens of this row."""
-        return TokenUsage(
-            self.input_tokens, self.cached_tokens, self.output_tokens, self.reasoning_tokens,
-            estimated=not self.confirmed,
-        )  # fmt: skip
+        counts = {name: getattr(self, name) for name in COUNTS}
+        return TokenUsage(**counts, estimated=not self.confirmed)
 
     def counting(self, usage: TokenUsage, prices: PriceBook) -> "Entry":
         """This row with the tokens of `usage` and their cost by the row's price version."""
@@ -86,10 +93,7 @@ class Entry:
 def figures(usage: TokenUsage, rates: Rates | None) -> dict[str, Any]:
     """Fields of a row that count `usage`, and its cost by `rates`."""
     return {
-        "input_tokens": usage.input_tokens,
-        "cached_tokens": usage.cached_tokens,
-        "output_tokens": usage.output_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
+        **{name: getattr(usage, name) for name in COUNTS},
         "cost_picousd": rates.of_tokens(usage) if rates else 0,
         "priced": rates is not None,
     }
@@ -181,10 +185,7 @@ async def confirm(
     raise Conflict("This call is being corrected by others.")
 
 
-_MEASURES = (
-    "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens",
-    "duration_ms", "row_count", "size_bytes", "cost_picousd",
-)  # fmt: skip
+_MEASURES = (*COUNTS, "duration_ms", "row_count", "size_bytes", "cost_picousd")
 
 
 async def _correct(tx: Transaction, before: Closed, after: Entry) -> bool:

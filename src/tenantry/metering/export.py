@@ -12,7 +12,8 @@ COLUMNS = (
     "at", "call_id", "kind", "part", "operation", "actor", "request_id", "assistant_id",
     "provider", "model", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens",
     "duration_ms", "row_count", "size_bytes", "calls", "billed_usd", "price_version", "priced",
-    "confirmed", "upstream_id", "connector_id", "account", "payer",
+    "confirmed", "upstream_id", "connector_id", "account", "payer", "cache_write_tokens",
+    "cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens", "image_tokens",
 )  # fmt: skip
 """`billed_usd` adds up to the total: it is 0 for intents and progress, which bill nothing."""
 

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import BoundaryCrossed, InvalidRequest
+from tenantry.core.errors import AlreadyMade, BoundaryCrossed, InvalidRequest
 from tenantry.core.ids import CallId, TenantId, new_id
 from tenantry.core.storable import storable
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database, Transaction
 from tenantry.metering.entries import Entry, Kind, append, closed, confirm, figures
+from tenantry.metering.once import MOST_ATTEMPTS, RequestKey, refuse_repeated
 from tenantry.metering.prices import PriceBook, Rates
 from tenantry.metering.usage import Operation, Payer, TokenUsage, ToolUsage
 from tenantry.metering.writer import LedgerWriter
@@ -48,6 +49,7 @@ class CallIntent:
         lifetime_s: seconds after which it counts as abandoned, whoever made it.
         account: name of the account whose key it goes out with.
         payer: whose account that is; a tenant's own costs nothing here.
+        key: the client's key, under which the call is made once.
     """
 
     operation: Operation
@@ -58,6 +60,7 @@ class CallIntent:
     lifetime_s: float = 600
     account: str = ""
     payer: Payer = "platform"
+    key: RequestKey | None = None
 
 
 @dataclass(slots=True)
@@ -105,14 +108,28 @@ class Ledger:
 
         Raises:
             InvalidRequest: the bound or the lifetime is no figure that can be.
+            AlreadyMade: a call with this key was made; see `once`.
+            KeyReused: something else was asked under this key.
             StoreUnavailable: the intent cannot be written; the call must then not be made.
         """
         if intent.lifetime_s <= 0 or intent.bound.plausible() != intent.bound:
             raise InvalidRequest("The bound of a call is not valid.")
         version = self._prices.version_at(self._clock.now())
         call = OpenCall(ctx.tenant, CallId(new_id()), intent, version, self._clock.monotonic())
-        await self._writer.append(ctx, self._entry(ctx, call, "intent", intent.bound))
+        entry = self._entry(ctx, call, "intent", intent.bound)
+        if intent.key is None:
+            await self._writer.append(ctx, entry)
+        else:
+            await self._open_once(ctx, entry, intent.key)
         return call
+
+    async def _open_once(self, ctx: TenantContext, entry: Entry, key: RequestKey) -> None:
+        for number in range(MOST_ATTEMPTS):
+            keyed = replace(entry, request_key=key.attempt(number), request_digest=key.digest)
+            if await self._writer.append(ctx, keyed):
+                return
+            await refuse_repeated(ctx, self._db, key, number)
+        raise AlreadyMade("This call failed too often under this key; use another.")
 
     async def progress(
         self, ctx: TenantContext, call: OpenCall, usage: TokenUsage, *, upstream_id: str = ""

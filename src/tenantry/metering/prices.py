@@ -15,7 +15,11 @@ from tenantry.db.queries import load
 from tenantry.isolation.statements import Statements
 from tenantry.metering.usage import Payer, TokenUsage, ToolUsage
 
-Unit = Literal["input_token", "cached_token", "output_token", "millisecond", "row", "byte", "call"]
+Unit = Literal[
+    "input_token", "cached_token", "cache_write_token", "cache_write_1h_token", "audio_input_token",
+    "image_token", "output_token", "reasoning_token", "audio_output_token",
+    "millisecond", "row", "byte", "call",
+]  # fmt: skip
 
 PICOUSD_PER_USD = 10**12
 ANY_MODEL = "*"
@@ -29,14 +33,23 @@ class Rates:
     by_unit: Mapping[Unit, int]
 
     def of_tokens(self, usage: TokenUsage) -> int:
-        """Cost of one call in pico-USD; cached tokens cost as much as others unless priced."""
-        fresh = self.by_unit.get("input_token", 0)
-        return (
-            self.by_unit.get("call", 0)
-            + (usage.input_tokens - usage.cached_tokens) * fresh
-            + usage.cached_tokens * self.by_unit.get("cached_token", fresh)
-            + usage.output_tokens * self.by_unit.get("output_token", 0)
-        )
+        """Cost of one call in pico-USD; a part without a price of its own costs as its whole."""
+        price = self.by_unit.get
+        fresh, told = price("input_token", 0), price("output_token", 0)
+        written = price("cache_write_token", fresh)
+        cost = price("call", 0) + usage.input_tokens * fresh + usage.output_tokens * told
+        # What most calls have is kept quick: no part but what was cached, and reasoning.
+        cost += usage.cached_tokens * (price("cached_token", fresh) - fresh)
+        cost += usage.reasoning_tokens * (price("reasoning_token", told) - told)
+        if usage.cache_write_tokens:
+            kept = usage.cache_write_1h_tokens
+            cost += (usage.cache_write_tokens - kept) * (written - fresh)
+            cost += kept * (price("cache_write_1h_token", written) - fresh)
+        if usage.audio_input_tokens or usage.audio_output_tokens or usage.image_tokens:
+            cost += usage.audio_input_tokens * (price("audio_input_token", fresh) - fresh)
+            cost += usage.image_tokens * (price("image_token", fresh) - fresh)
+            cost += usage.audio_output_tokens * (price("audio_output_token", told) - told)
+        return cost
 
     def of_tool(self, usage: ToolUsage) -> int:
         """Cost of one tool execution in pico-USD."""

@@ -8,19 +8,34 @@ INSERT INTO tenantry.usage_events (
     tenant_id, call_id, kind, part, operation, actor, request_id, assistant_id, provider, model,
     input_tokens, cached_tokens, output_tokens, reasoning_tokens, duration_ms, row_count,
     size_bytes, calls, cost_picousd, price_version, priced, confirmed, expires_at, instance,
-    upstream_id, connector_id, account, payer)
+    upstream_id, connector_id, account, payer, cache_write_tokens, cache_write_1h_tokens,
+    audio_input_tokens, audio_output_tokens, image_tokens)
 VALUES (
     %(tenant)s, %(call_id)s, %(kind)s, %(part)s, %(operation)s, %(actor)s, %(request_id)s,
     %(assistant_id)s, %(provider)s, %(model)s, %(input_tokens)s, %(cached_tokens)s,
     %(output_tokens)s, %(reasoning_tokens)s, %(duration_ms)s, %(row_count)s, %(size_bytes)s,
     %(calls)s, %(cost_picousd)s, %(price_version)s, %(priced)s, %(confirmed)s,
     clock_timestamp() + make_interval(secs => %(lifetime_s)s::double precision), %(instance)s,
-    %(upstream_id)s, %(connector_id)s, %(account)s, %(payer)s)
+    %(upstream_id)s, %(connector_id)s, %(account)s, %(payer)s,
+    %(cache_write_tokens)s, %(cache_write_1h_tokens)s, %(audio_input_tokens)s,
+    %(audio_output_tokens)s, %(image_tokens)s)
 ON CONFLICT DO NOTHING
 
 -- name: append_usage
 -- Rows: outcome of each signed row, in their order. Role: tenantry_ledger.
 SELECT outcome FROM tenantry.append_usage(%(key)s, %(rows)s::json) ORDER BY place
+
+-- name: call_by_key
+-- In one tenant. Rows: at most one, the call with this key; `ended` is how it was closed, NULL while
+-- it is open, and `unused` whether it is settled with nothing used.
+SELECT i.call_id, i.request_digest, c.kind AS ended,
+       coalesce(c.kind = 'settled' AND c.confirmed AND c.input_tokens + c.output_tokens = 0, false)
+           AS unused
+  FROM tenantry.usage_events AS i
+  LEFT JOIN tenantry.usage_events AS c
+         ON c.tenant_id = i.tenant_id AND c.call_id = i.call_id
+        AND c.kind IN ('settled', 'swept', 'recorded')
+ WHERE i.request_key = %(request_key)s AND i.kind = 'intent'
 
 -- name: closed_call
 -- Rows: at most one, the sums of a closed call; `unconfirmed` is 1 while no provider confirmed it.
@@ -30,6 +45,11 @@ SELECT c.operation, c.actor, c.request_id, c.assistant_id, c.provider, c.model, 
  CROSS JOIN LATERAL (
      SELECT sum(r.input_tokens) AS input_tokens, sum(r.cached_tokens) AS cached_tokens,
             sum(r.output_tokens) AS output_tokens, sum(r.reasoning_tokens) AS reasoning_tokens,
+            sum(r.cache_write_tokens) AS cache_write_tokens,
+            sum(r.cache_write_1h_tokens) AS cache_write_1h_tokens,
+            sum(r.audio_input_tokens) AS audio_input_tokens,
+            sum(r.audio_output_tokens) AS audio_output_tokens,
+            sum(r.image_tokens) AS image_tokens,
             sum(r.duration_ms) AS duration_ms, sum(r.row_count) AS row_count,
             sum(r.size_bytes) AS size_bytes, sum(r.cost_picousd) AS cost_picousd,
             coalesce(sum(r.calls) FILTER (WHERE NOT r.confirmed), 0) AS unconfirmed,
@@ -130,7 +150,9 @@ SELECT count(*) AS calls, coalesce(sum(i.cost_picousd), 0) AS cost_picousd
 SELECT e.call_id, e.kind, e.part, e.at, e.operation, e.actor, e.request_id, e.assistant_id,
        e.provider, e.model, e.input_tokens, e.cached_tokens, e.output_tokens, e.reasoning_tokens,
        e.duration_ms, e.row_count, e.size_bytes, e.calls, e.cost_picousd, e.price_version,
-       e.priced, e.confirmed, e.upstream_id, e.connector_id, e.account, e.payer
+       e.priced, e.confirmed, e.upstream_id, e.connector_id, e.account, e.payer,
+       e.cache_write_tokens, e.cache_write_1h_tokens, e.audio_input_tokens, e.audio_output_tokens,
+       e.image_tokens
   FROM tenantry.usage_events AS e
  WHERE e.at >= %(since)s AND e.at < %(until)s
    AND (%(at)s::timestamptz IS NULL

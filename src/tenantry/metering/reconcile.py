@@ -6,8 +6,8 @@ The export is CSV with a header line; more columns do no harm:
     upstream_id      the provider's id of the request; one of the two columns is required
     input_tokens     of the prompt, cached ones included
     output_tokens    reasoning included
-    cached_tokens    optional
-    reasoning_tokens optional
+    cached_tokens, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, image_tokens,
+    reasoning_tokens, audio_output_tokens: parts of these, optional
 
 Every bad line is reported with its number, and then nothing at all is applied. Corrections are
 `reconciled` rows (`entries.confirm`), so a second run of the same file changes nothing.
@@ -17,7 +17,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from tenantry.core.errors import InvalidRequest
 from tenantry.core.ids import CallId, TenantId, parse_id
@@ -27,13 +27,13 @@ from tenantry.isolation.statements import RoleDatabase
 from tenantry.isolation.transaction import Database, Transaction
 from tenantry.metering.entries import confirm
 from tenantry.metering.prices import PriceBook
-from tenantry.metering.usage import TokenUsage
+from tenantry.metering.usage import COUNTS, TokenUsage
 
 Status = Literal["corrected", "unchanged", "open", "unknown", "ambiguous"]
 
 _SQL = load("tenantry.metering")
 _REQUIRED = ("input_tokens", "output_tokens")
-_OPTIONAL = ("cached_tokens", "reasoning_tokens")
+_OPTIONAL = tuple(name for name in COUNTS if name not in _REQUIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,19 +217,14 @@ def _read_row(line: int, row: Mapping[str, str | None]) -> ProviderEntry | Probl
         return Problem(line, "no call_id or upstream_id")
     if call_id and parse_id(call_id) is None:
         return Problem(line, "call_id is not an id of ours")
-    counts = {}
+    counts: dict[str, Any] = {}
     for name in (*_REQUIRED, *_OPTIONAL):
         text = (row.get(name) or "").strip() or ("" if name in _REQUIRED else "0")
         # Only plain digits: int() would also take signs, underscores and other scripts' numerals.
         if not (text.isascii() and text.isdigit() and len(text) <= 12):
             return Problem(line, f"{name} is not a whole number")
         counts[name] = int(text)
-    usage = TokenUsage(
-        input_tokens=counts["input_tokens"],
-        cached_tokens=counts["cached_tokens"],
-        output_tokens=counts["output_tokens"],
-        reasoning_tokens=counts["reasoning_tokens"],
-    )
+    usage = TokenUsage(**counts)
     if usage.plausible() != usage:
         return Problem(line, "the figures contradict each other")
     return ProviderEntry(line, reference, usage)

@@ -1,6 +1,6 @@
 """What is counted, as plain values in whole units."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 from uuid import UUID
 
@@ -18,11 +18,16 @@ class TokenUsage:
     """Tokens of one model call, as the provider reported them or as counted here.
 
     Attributes:
-        input_tokens: tokens of the prompt, cached ones included.
+        input_tokens: tokens of the prompt, every part of it included.
         cached_tokens: the part of the prompt the provider served from its cache.
         output_tokens: tokens produced, reasoning included.
         reasoning_tokens: the part of the output spent on hidden reasoning.
         estimated: True when counted here because the provider gave no figures.
+        cache_write_tokens: the part of the prompt that the provider put into its cache.
+        cache_write_1h_tokens: the part of that which it keeps for an hour.
+        audio_input_tokens: the part of the prompt that was sound.
+        image_tokens: the part of the prompt that was pictures.
+        audio_output_tokens: the part of the output that was sound.
     """
 
     input_tokens: int = 0
@@ -30,15 +35,15 @@ class TokenUsage:
     output_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    audio_input_tokens: int = 0
+    image_tokens: int = 0
+    audio_output_tokens: int = 0
 
     def __add__(self, other: "TokenUsage") -> "TokenUsage":
-        return TokenUsage(
-            self.input_tokens + other.input_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.output_tokens + other.output_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-            self.estimated or other.estimated,
-        )
+        counts = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
+        return TokenUsage(**counts, estimated=self.estimated or other.estimated)
 
     def plausible(self) -> "TokenUsage":
         """These figures if they can be true, else the nearest that can, marked as estimated.
@@ -46,25 +51,41 @@ class TokenUsage:
         A provider's report is foreign input: negative counts, absurd ones, or parts larger than
         their whole never reach the ledger, and what was mended is never called confirmed.
         """
-        prompt = _within(self.input_tokens, MOST_TOKENS)
-        output = _within(self.output_tokens, MOST_TOKENS)
-        cached = _within(self.cached_tokens, prompt)
-        reasoning = _within(self.reasoning_tokens, output)
-        mended = TokenUsage(prompt, cached, output, reasoning, self.estimated)
+        mended = self._within(MOST_TOKENS, MOST_TOKENS)
         return mended if mended == self else replace(mended, estimated=True)
 
     def bounded(self, bound: "TokenUsage") -> "TokenUsage":
         """An own count, never above what the call was allowed; an unknown prompt is the bound's."""
         counted = self.plausible()
-        prompt = min(counted.input_tokens or bound.input_tokens, bound.input_tokens)
-        output = min(counted.output_tokens, bound.output_tokens)
+        known = replace(counted, input_tokens=counted.input_tokens or bound.input_tokens)
+        return replace(known._within(bound.input_tokens, bound.output_tokens), estimated=True)
+
+    def _within(self, most_input: int, most_output: int) -> "TokenUsage":
+        prompt = _within(self.input_tokens, most_input)
+        output = _within(self.output_tokens, most_output)
+        left, parts = prompt, []
+        for part in (
+            self.cached_tokens, self.cache_write_tokens, self.audio_input_tokens, self.image_tokens
+        ):  # fmt: skip
+            parts.append(_within(part, left))
+            left -= parts[-1]
+        reasoning = _within(self.reasoning_tokens, output)
         return TokenUsage(
             prompt,
-            min(counted.cached_tokens, prompt),
+            parts[0],
             output,
-            min(counted.reasoning_tokens, output),
-            estimated=True,
+            reasoning,
+            self.estimated,
+            parts[1],
+            _within(self.cache_write_1h_tokens, parts[1]),
+            parts[2],
+            parts[3],
+            _within(self.audio_output_tokens, output - reasoning),
         )
+
+
+COUNTS = tuple(each.name for each in fields(TokenUsage) if each.name != "estimated")
+"""Names of the counts; columns of the ledger are named the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,16 @@ def usage_of_message(report: object) -> TokenUsage | None:
     if not all(type(figure) is int for figure in figures):
         return None
     fresh, read, written, told = figures
+    kept = report.get("cache_creation")
+    hour = kept.get("ephemeral_1h_input_tokens") if isinstance(kept, dict) else 0
     # Here `input_tokens` leaves out what was read from or written to the cache.
-    return TokenUsage(fresh + read + written, read, told).plausible()
+    return TokenUsage(
+        fresh + read + written,
+        read,
+        told,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=hour if type(hour) is int else 0,
+    ).plausible()
 
 
 @dataclass(slots=True)

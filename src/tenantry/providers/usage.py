@@ -33,13 +33,29 @@ def usage_of(report: object) -> TokenUsage | None:
         _count(report, "completion_tokens", "output_tokens"),
         _count(output_parts, "reasoning_tokens"),
         _count(report, "total_tokens"),
+        _count(prompt_parts, "audio_tokens"),
+        _count(prompt_parts, "image_tokens"),
+        _count(output_parts, "audio_tokens"),
     )
     if any(figure is None for figure in figures):
         return None
-    prompt, cached, output, reasoning, total = (figure or 0 for figure in figures)
+    prompt, cached, output, reasoning, total, heard, seen, spoken = (f or 0 for f in figures)
     if reasoning > 0 and total == prompt + output + reasoning:
         output += reasoning  # some servers report reasoning beside the output, not inside it
-    return TokenUsage(prompt, cached, output, reasoning).plausible()
+    if not (heard or seen or spoken):
+        return TokenUsage(prompt, cached, output, reasoning).plausible()
+    # What came from the cache is told as well as what it was: it is counted as cached.
+    heard = min(heard, max(0, prompt - cached))
+    seen = min(seen, max(0, prompt - cached - heard))
+    return TokenUsage(
+        prompt,
+        cached,
+        output,
+        reasoning,
+        audio_input_tokens=heard,
+        image_tokens=seen,
+        audio_output_tokens=spoken,
+    ).plausible()
 
 
 def usage_in_body(body: bytes) -> TokenUsage | None:

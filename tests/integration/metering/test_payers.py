@@ -92,8 +92,8 @@ async def test_reports_tell_whose_account_and_who_pays(world: World, ledger: Led
     assert overall[world.globex.tenant].tenant_paid_calls == 1
     assert overall[world.globex.tenant].cost_picousd == 0
     lines = [line async for line in csv_lines(reports.all_events(world.acme, all_time()))]
-    assert lines[0].rstrip().endswith("account,payer")
-    assert sum(line.rstrip().endswith("ours,tenant") for line in lines) == 4
+    assert "account,payer" in lines[0]
+    assert sum("ours,tenant," in line for line in lines) == 4
 
 
 @pytest.mark.req("COST-4")
