@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 from psycopg.rows import dict_row
 
+from tenantry.fairness.breakers import Breakers
 from tests.providers.scripted import MODELS, ScriptedProvider
 from tests.service import Answer, Service
 from tests.worlds import Cluster
@@ -56,7 +57,8 @@ class Wired:
         return self.rows("settled", "swept")
 
     def forget(self) -> None:
-        """Begin anew: no calls, no replies, an empty ledger."""
+        """Begin anew: no calls, no replies, an empty ledger, every breaker closed."""
+        self.service.platform.admission.breakers = Breakers()
         with self.service.admin() as admin:
             admin.execute("TRUNCATE tenantry.usage_events")
         self.provider.forget()
