@@ -12,6 +12,7 @@ from tenantry.isolation.doors import Doors
 from tenantry.isolation.notices import Notices
 from tenantry.isolation.signing import ContextSigner
 from tenantry.isolation.transaction import Database
+from tenantry.isolation.weights import Weights
 from tenantry.metering.lease import ProcessLease
 from tenantry.metering.ledger import Ledger
 from tenantry.metering.prices import PriceBook
@@ -35,6 +36,7 @@ class Foundation:
         db: the one door to tenants' rows.
         audit: the log.
         notices: what other processes commit.
+        weights: what tenants weigh beside each other.
         standing: what is remembered of credentials.
         refused: sign-ins that failed.
         prices: the price book.
@@ -50,6 +52,7 @@ class Foundation:
     db: Database
     audit: AuditLog
     notices: Notices
+    weights: Weights
     standing: Standing
     refused: RefusedSignIns
     prices: PriceBook
@@ -79,6 +82,8 @@ class Foundation:
         notices = Notices(doors.auth, clock)
         standing = Standing(clock, notices.is_live)
         notices.add(standing.listener())
+        weights = Weights(doors.operator)
+        notices.add(weights.listener())
         prices = PriceBook()
         async with doors.operator.autocommit() as statements:
             await prices.refresh(statements)
@@ -95,6 +100,7 @@ class Foundation:
             db,
             audit,
             notices,
+            weights,
             standing,
             refused,
             prices,

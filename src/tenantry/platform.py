@@ -202,19 +202,17 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     tokens = TokenIssuer(bytes.fromhex(secrets.token_key), clock)
     most_bytes = settings.max_upload_bytes
     registry = _kept(stack, ProviderRegistry.from_file(settings.providers_file, EmbeddedE5(clock)))
-    providers = ModelDirectory(registry)
-    admission = Admission(registry.terms(), audit, clock)
+    providers, admission = ModelDirectory(registry), Admission(registry.terms(), audit, clock)
     keys = _kept(stack, key_encryption(settings.vault_keys, settings.data_dir, clock=clock))
     pools = (services := _lent(stack, base, keys)).pools
     connectors = _kept(stack, ConnectorCatalog(services))
     files = _kept(stack, FileStore(services, most_bytes))
-    embedder = registry.embedder
+    embedder, results = registry.embedder, ResultFiles(db)
     patterns = Patterns(db, embedder, ledger, audit)
     retriever = Retriever(db, embedder, ledger, clock)
-    results, jobs = ResultFiles(db), Jobs(db, audit)
     tools = ToolServices(connectors, results, retriever, patterns, audit, clock)
     tenants, storage = TenantDirectory(operator), StorageMeter(db, base.prices, clock)
-    rotation, shelves = Rotation(db, keys, audit, clock), Shelves(db, audit)
+    rotation, shelves, jobs = Rotation(db, keys, audit, clock), Shelves(db, audit), Jobs(db, audit)
     return Platform(
         settings=settings,
         store=base.store,
@@ -239,7 +237,9 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         ingestor=Ingestor(db, embedder, ledger, audit, jobs, max_bytes=most_bytes),
         connectors=connectors,
         pools=pools,
-        upkeep=Upkeep(base, tenants, pools, embedder, results, rotation, storage, shelves, jobs),
+        upkeep=Upkeep(
+            base, tenants, admission, pools, embedder, results, rotation, storage, shelves, jobs
+        ),
         files=files,
         results=results,
         break_glass=BreakGlass(operator, base.doors.breakglass),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
+from tenantry.admission import Admission
 from tenantry.connectors.result_files import ResultFiles
 from tenantry.core.errors import (
     SecretUnreadable,
@@ -46,6 +47,7 @@ class Upkeep:
 
     base: Foundation
     tenants: TenantDirectory
+    admission: Admission
     pools: Pools
     embedder: Embedder
     results: ResultFiles
@@ -114,6 +116,7 @@ class Upkeep:
             Sweeper(self.base.doors.operator).run(),
             self.base.notices.run(),
             self.pools.run(),
+            self.base.weights.run(self.admission.capacity.reweigh),
             self.base.refused.run(),
             self._anchor(),
             self._tidy(),
@@ -130,6 +133,7 @@ class Upkeep:
     async def _tidy(self) -> None:
         for turn in itertools.count():
             await asyncio.sleep(_TIDY_EVERY_S)
+            self.admission.breakers.tidy(self.base.clock.monotonic())
             if isinstance(self.embedder, EmbeddedE5):
                 self.embedder.release_if_idle()
             with suppress(StoreUnavailable):

@@ -33,9 +33,10 @@ class TenantBody(Body):
 
 
 class TenantChangeBody(Body):
-    """A tenant's new standing."""
+    """A tenant's new standing, or its new weight beside others."""
 
-    status: Literal["active", "suspended"]
+    status: Literal["active", "suspended"] | None = None
+    weight: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] | None = None
 
 
 class JobBody(Body):

@@ -23,6 +23,7 @@ from tenantry.api import (
     connectors,
     conversations,
     documents,
+    fairness,
     health,
     jobs,
     members,
@@ -87,7 +88,7 @@ def build_resources(platform: Platform | None) -> FastAPI:
     app.state.platform = platform
     for room in (
         health, tenants, members, assistants, conversations, documents, connectors, tables,
-        jobs, results, patterns, usage, audit, break_glass, pools, models,
+        jobs, results, patterns, usage, fairness, audit, break_glass, pools, models,
     ):  # fmt: skip
         app.include_router(room.router)
     app.add_exception_handler(TenantryError, _on_error)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from tenantry.api.bodies import NAME_PATTERN, TenantBody, TenantChangeBody, TokenBody
 from tenantry.api.credentials import operator, platform_of, record_operator, tenant
 from tenantry.api.problems import request_id_of
-from tenantry.core.errors import Forbidden, NotFound
+from tenantry.core.errors import Forbidden, InvalidRequest, NotFound
 from tenantry.core.ids import MemberId, parse_id
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.tenants import Tenant
@@ -29,6 +29,7 @@ def tenant_json(found: Tenant) -> dict[str, Any]:
         "id": str(found.id),
         "name": found.name,
         "status": found.status,
+        "weight": found.weight,
         "created_at": found.created_at,
     }
 
@@ -99,13 +100,23 @@ async def change_tenant(
     body: TenantChangeBody,
     caller: Annotated[Operator, operator("tenants:write")],
 ) -> dict[str, Any]:
-    """Suspend or reinstate a tenant; its keys and tokens stop or work again at once."""
+    """Suspend or reinstate a tenant, or change its weight beside others.
+
+    Its keys and tokens stop or work again at once; a weight holds for what waits already.
+    """
     platform = platform_of(request)
     found = await named_tenant(platform, tenant_id)
-    changed = await platform.tenants.set_status(found.id, body.status)
-    platform.standing.forget(found.id)
-    await record_operator(request, caller, f"tenant.{body.status}", str(found.id), owner=found.id)
-    return tenant_json(changed)
+    if body.status is None and body.weight is None:
+        raise InvalidRequest("status or weight is needed.")
+    if body.weight is not None:
+        found = await platform.upkeep.base.weights.set(found.id, body.weight)
+        await record_operator(request, caller, "tenant.weighed", str(found.id), owner=found.id)
+    if body.status is not None:
+        found = await platform.tenants.set_status(found.id, body.status)
+        platform.standing.forget(found.id)
+        action = f"tenant.{body.status}"
+        await record_operator(request, caller, action, str(found.id), owner=found.id)
+    return tenant_json(found)
 
 
 @router.post("/tokens", status_code=201)

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "ask": ("tenantry.cli.content:ask", "Ask an assistant."),
         "eval": ("tenantry.cli.evaluate:evaluate", "Measure the quality of answers."),
         "usage": ("tenantry.cli.reports:usage", "What was used, and what it cost."),
+        "fairness": ("tenantry.cli.fairness:fairness", "Who waits for whom, and open breakers."),
         "audit": ("tenantry.cli.reports:audit", "Read and verify the audit log."),
         "pools": ("tenantry.cli.reports:pools", "Connections to tenants' databases, in figures."),
     }

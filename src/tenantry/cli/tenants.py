@@ -10,7 +10,7 @@ _OPERATOR = "TENANTRY_OPERATOR_KEY"
 
 @click.group()
 def tenant() -> None:
-    """Create, list, suspend tenants. Needs TENANTRY_OPERATOR_KEY."""
+    """Create, list, suspend and weigh tenants. Needs TENANTRY_OPERATOR_KEY."""
 
 
 @tenant.command("create")
@@ -63,6 +63,16 @@ def resume(name: str, as_json: bool) -> None:
     """Let a suspended tenant in again."""
     client = Client.from_environment(_OPERATOR)
     show(client.patch(f"/v1/tenants/{name}", {"status": "active"}), as_json)
+
+
+@tenant.command("weight")
+@click.argument("name")
+@click.argument("weight", type=click.FloatRange(0.01, 100))
+@json_option
+def weigh(name: str, weight: float, as_json: bool) -> None:
+    """Give a tenant twice the share of turns by a weight of 2, half of it by 0.5."""
+    client = Client.from_environment(_OPERATOR)
+    show(client.patch(f"/v1/tenants/{name}", {"weight": weight}), as_json)
 
 
 @click.command()

@@ -1,13 +1,13 @@
 """Who waits in one lane of a pool: a heap by counters, whose outdated entries are skipped."""
 
-import heapq
+from heapq import heapify, heappop, heappush
 
-from tenantry.fairness.bulkheads import guaranteed
 from tenantry.fairness.turns import Place
 
 _SLACK = 64
 """Outdated entries the heap may have besides as many as there are calls that wait."""
-_Entry = tuple[float, int, Place]
+Entry = tuple[float, int, Place]
+"""A counter, the stamp that makes it valid, and whose it is."""
 
 
 class LaneQueue:
@@ -22,20 +22,20 @@ class LaneQueue:
 
     __slots__ = ("_heap", "number", "own", "running", "waiting")
 
-    def __init__(self, number: int, capacity: int) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
         self.waiting = 0
         self.running = 0
-        self.own = guaranteed(number, capacity)
-        self._heap: list[_Entry] = []
+        self.own = 0
+        self._heap: list[Entry] = []
 
-    def enter(self, key: float, stamp: int, place: Place) -> None:
+    def enter(self, entry: Entry) -> None:
         """A tenant waits with this counter; its entries with other stamps are outdated."""
         heap = self._heap
         if len(heap) > 2 * self.waiting + _SLACK:
-            heap[:] = [entry for entry in heap if entry[1] == entry[2].stamp]
-            heapq.heapify(heap)
-        heapq.heappush(heap, (key, stamp, place))
+            heap[:] = [each for each in heap if each[1] == each[2].stamp]
+            heapify(heap)
+        heappush(heap, entry)
 
     def first(self) -> Place | None:
         """The tenant with the smallest counter."""
@@ -44,7 +44,7 @@ class LaneQueue:
             entry = heap[0]
             if entry[1] == entry[2].stamp:
                 return entry[2]
-            heapq.heappop(heap)
+            heappop(heap)
         return None
 
     def has_below(self, capacity: int, weight: float) -> bool:
@@ -57,18 +57,18 @@ class LaneQueue:
             weight: of all tenants that want any of them.
         """
         heap = self._heap
-        passed: list[_Entry] = []
-        found = False
-        while heap and not found:
+        passed: list[Entry] = []
+        while heap:
             entry = heap[0]
             if entry[1] != entry[2].stamp:
-                heapq.heappop(heap)
+                heappop(heap)
             elif is_at_its_share(entry[2], capacity, weight):
-                passed.append(heapq.heappop(heap))
+                passed.append(heappop(heap))
             else:
-                found = True
+                break
+        found = bool(heap)
         for entry in passed:
-            heapq.heappush(heap, entry)
+            heappush(heap, entry)
         return found
 
 

@@ -60,13 +60,12 @@ class Scheduler:
         self.running = 0
         self.waiting = 0
         self.active = 0
-        self._capacity = capacity
         self._has_headroom = has_headroom
         self._bounds = bounds or Bounds()
         # By number: a UUID's own hash and comparison are Python's, and cost a fifth of a decision.
         self._places: dict[int, Place] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()
-        self._lanes = tuple(LaneQueue(lane, capacity) for lane in range(len(LANES)))
+        self._lanes = tuple(LaneQueue(lane) for lane in range(len(LANES)))
         self._busy: list[LaneQueue] = []  # those in which somebody waits
         self._stamps = 0
         self._virtual = 0.0
@@ -74,6 +73,7 @@ class Scheduler:
         self._progress = 0.0  # fair share, by weight, of what was served since the start
         self._latest: Place | None = None
         self._latest_at = self._other_at = float("-inf")
+        self.capacity = capacity
 
     @property
     def capacity(self) -> int:
@@ -85,6 +85,7 @@ class Scheduler:
         self._capacity = slots
         for lane in self._lanes:
             lane.own = guaranteed(lane.number, slots)
+        self._alone, self._shared = headrooms(slots) if self._has_headroom else (0, 0)
 
     def has_room(self, tenant: TenantId, cost: float) -> bool:
         """Whether a call of the tenant may queue up; `offer` it only then."""
@@ -128,19 +129,13 @@ class Scheduler:
         free = self._capacity - self.running
         if free <= 0 or not self.waiting:
             return None
-        lanes: Sequence[LaneQueue] = self._busy
-        if free > self.headroom(now):
-            place = self._first(lanes)
-        else:
+        lanes = self._busy
+        if free <= self.headroom(now):
+            slots, weight = self._capacity, self._weight
             lanes = [
-                lane
-                for lane in lanes
-                if lane.running < lane.own and lane.has_below(self._capacity, self._weight)
+                lane for lane in lanes if lane.running < lane.own and lane.has_below(slots, weight)
             ]
-            place = self._first(lanes)
-        if place is None:
-            return None
-        turn = place.next(lane.number for lane in lanes)
+        turn = self._first_turn(lanes)
         if turn is not None:
             self._start(turn, now)
         return turn
@@ -180,12 +175,9 @@ class Scheduler:
 
     def headroom(self, now: float) -> int:
         """Free slots that are kept for tenants below their share."""
-        if not self._has_headroom:
-            return 0
-        slots = self._capacity
         if self.active > 1 or now - self._other_at < _RECENT_S:
-            return -(-slots // 4) if slots <= 16 else -(-slots // 8)
-        return -(-slots // 16) if slots >= 8 else 0
+            return self._shared
+        return self._alone
 
     def share(self, place: Place) -> float:
         """Slots that are the tenant's among those who are here; room for a newcomer is left."""
@@ -225,7 +217,7 @@ class Scheduler:
         if is_first:
             self._queue(place)
 
-    def _leave(self, turn: Turn) -> None:
+    def _leave(self, turn: Turn) -> tuple[Place, LaneQueue]:
         place, lane = turn.place, self._lanes[turn.lane]
         place.line(turn.lane).leave(turn)
         place.waiting -= 1
@@ -235,10 +227,10 @@ class Scheduler:
         lane.waiting -= 1
         if not lane.waiting:
             self._busy.remove(lane)
+        return place, lane
 
     def _start(self, turn: Turn, now: float) -> None:
-        self._leave(turn)
-        place = turn.place
+        place, lane = self._leave(turn)
         turn.state, turn.started = State.RUNNING, now
         if place.settled > self._virtual:
             self._virtual = place.settled
@@ -246,10 +238,12 @@ class Scheduler:
         place.held += turn.charge
         place.running += 1
         self.running += 1
-        self._lanes[turn.lane].running += 1
+        lane.running += 1
         if place.waiting:
             self._queue(place)
-        place.tally.started(now - turn.since)
+        place.tally.calls += 1
+        if now > turn.since:
+            place.tally.waited_for(now - turn.since)
 
     def _queue(self, place: Place) -> None:
         """Enter a tenant that waits with its counter as it is now; older entries are outdated."""
@@ -258,7 +252,7 @@ class Scheduler:
         for lane in self._busy:
             line = lines[lane.number]
             if line is not None and line.first is not None:
-                lane.enter(key, place.stamp, place)
+                lane.enter((key, self._stamps, place))
 
     def _first(self, lanes: Sequence[LaneQueue]) -> Place | None:
         """The waiting tenant with the smallest counter."""
@@ -266,6 +260,15 @@ class Scheduler:
             return lanes[0].first()
         firsts = [place for lane in lanes if (place := lane.first()) is not None]
         return min(firsts, key=_order, default=None)
+
+    def _first_turn(self, lanes: Sequence[LaneQueue]) -> Turn | None:
+        """The call of that tenant whose turn it is."""
+        place = self._first(lanes)
+        if place is None:
+            return None
+        if len(lanes) == 1:
+            return place.line(lanes[0].number).first
+        return place.next([lane.number for lane in lanes])
 
     def _seen(self, place: Place, now: float) -> None:
         if place is not self._latest:
@@ -298,3 +301,9 @@ class Scheduler:
 
 def _order(place: Place) -> tuple[float, int]:
     return place.key, place.stamp
+
+
+def headrooms(slots: int) -> tuple[int, int]:
+    """Of so many slots, how many stay free while one tenant is here, and while several are."""
+    shared = -(-slots // 4) if slots <= 16 else -(-slots // 8)
+    return (-(-slots // 16) if slots >= 8 else 0), shared

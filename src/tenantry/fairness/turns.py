@@ -190,10 +190,8 @@ class Tally:
         self.full = 0
         self.late = 0
 
-    def started(self, waited_s: float) -> None:
+    def waited_for(self, seconds: float) -> None:
         """A call got its turn after so long."""
-        self.calls += 1
-        if waited_s > 0:
-            self.waited += 1
-            self.wait_s += waited_s
-            self.longest_s = max(self.longest_s, waited_s)
+        self.waited += 1
+        self.wait_s += seconds
+        self.longest_s = max(self.longest_s, seconds)

@@ -157,6 +157,7 @@ DEFINERS: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenantry.release_jobs": frozenset({TENANT_ROLE}),
         "tenantry.recover_jobs": frozenset({TENANT_ROLE}),
         "tenantry.rebase_jobs": frozenset({"tenantry_queue"}),
+        "tenantry.tell_weight": frozenset(),
     }
 )
 """Functions that run with the owner's rights, and the roles that may call them."""

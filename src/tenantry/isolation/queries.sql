@@ -1,7 +1,7 @@
 -- name: create_tenant
 -- Role: tenantry_operator, holding the directory's lock, so that a name stands for one tenant.
 INSERT INTO tenantry.tenants (tenant_id, name) VALUES (%(tenant_id)s, %(name)s)
-RETURNING tenant_id, name, status, created_at;
+RETURNING tenant_id, name, status, weight, created_at;
 
 -- name: lock_directory
 -- Role: tenantry_operator. Serialises the creation of tenants; released at commit.
@@ -9,21 +9,34 @@ SELECT pg_advisory_xact_lock(7223410002) AS locked;
 
 -- name: find_tenant
 -- Role: tenantry_operator.
-SELECT tenant_id, name, status, created_at FROM tenantry.tenants WHERE name = %(name)s;
+SELECT tenant_id, name, status, weight, created_at FROM tenantry.tenants WHERE name = %(name)s;
 
 -- name: get_tenant
 -- Role: tenantry_operator, or the tenant itself.
-SELECT tenant_id, name, status, created_at FROM tenantry.tenants WHERE tenant_id = %(tenant_id)s;
+SELECT tenant_id, name, status, weight, created_at FROM tenantry.tenants WHERE tenant_id = %(tenant_id)s;
 
 -- name: list_tenants
 -- Rows: tenants after the cursor, oldest first. Role: tenantry_operator.
-SELECT tenant_id, name, status, created_at FROM tenantry.tenants
+SELECT tenant_id, name, status, weight, created_at FROM tenantry.tenants
  WHERE tenant_id > %(after)s ORDER BY tenant_id LIMIT %(limit)s;
 
 -- name: set_tenant_status
 -- Role: tenantry_operator.
 UPDATE tenantry.tenants SET status = %(status)s WHERE tenant_id = %(tenant_id)s
-RETURNING tenant_id, name, status, created_at;
+RETURNING tenant_id, name, status, weight, created_at;
+
+-- name: set_tenant_weight
+-- Role: tenantry_operator.
+UPDATE tenantry.tenants SET weight = %(weight)s WHERE tenant_id = %(tenant_id)s
+RETURNING tenant_id, name, status, weight, created_at;
+
+-- name: list_tenant_weights
+-- Rows: tenants that do not weigh 1. Role: tenantry_operator.
+SELECT tenant_id, weight FROM tenantry.tenants WHERE weight <> 1;
+
+-- name: listen_weights
+-- Hear, for as long as the session lives, of tenants whose weight changes. Role: tenantry_auth.
+LISTEN tenantry_weights;
 
 -- name: catalogue_relations
 -- Rows: tables, views and sequences of our schemas, and whatever else has a column tenant_id.

@@ -18,11 +18,20 @@ _NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A customer organisation. `status` is `active` or `suspended`."""
+    """A customer organisation.
+
+    Attributes:
+        id: its id.
+        name: unique among tenants.
+        status: `active` or `suspended`.
+        weight: beside others, where turns are taken; 1 unless set.
+        created_at: when it was created.
+    """
 
     id: TenantId
     name: str
     status: str
+    weight: float
     created_at: datetime
 
 
@@ -48,7 +57,7 @@ class TenantDirectory:
             if await statements.row(_SQL["find_tenant"], name=name) is not None:
                 raise Conflict(f"There already is a tenant named '{name}'.")
             row = await statements.row(_SQL["create_tenant"], tenant_id=new_id(), name=name)
-        return _tenant(row)
+        return as_tenant(row)
 
     async def get(self, tenant_id: UUID) -> Tenant:
         """One tenant.
@@ -57,7 +66,7 @@ class TenantDirectory:
             NotFound: there is none with this id.
         """
         async with self._door.autocommit() as statements:
-            return _tenant(await statements.row(_SQL["get_tenant"], tenant_id=tenant_id))
+            return as_tenant(await statements.row(_SQL["get_tenant"], tenant_id=tenant_id))
 
     async def find(self, name: str) -> Tenant:
         """The tenant of this name.
@@ -66,13 +75,13 @@ class TenantDirectory:
             NotFound: there is none.
         """
         async with self._door.autocommit() as statements:
-            return _tenant(await statements.row(_SQL["find_tenant"], name=name))
+            return as_tenant(await statements.row(_SQL["find_tenant"], name=name))
 
     async def list_tenants(self, after: UUID, limit: int) -> list[Tenant]:
         """Tenants with ids after `after`, oldest first."""
         async with self._door.autocommit() as statements:
             rows = await statements.rows(_SQL["list_tenants"], after=after, limit=limit)
-        return [_tenant(row) for row in rows]
+        return [as_tenant(row) for row in rows]
 
     async def set_status(self, tenant_id: UUID, status: str) -> Tenant:
         """Suspend (`suspended`) or reinstate (`active`); holds from the next request on.
@@ -87,10 +96,17 @@ class TenantDirectory:
             row = await statements.row(
                 _SQL["set_tenant_status"], tenant_id=tenant_id, status=status
             )
-        return _tenant(row)
+        return as_tenant(row)
 
 
-def _tenant(row: DictRow | None) -> Tenant:
+def as_tenant(row: DictRow | None) -> Tenant:
+    """The tenant of a row.
+
+    Raises:
+        NotFound: there is no row.
+    """
     if row is None:
         raise NotFound
-    return Tenant(TenantId(row["tenant_id"]), row["name"], row["status"], row["created_at"])
+    return Tenant(
+        TenantId(row["tenant_id"]), row["name"], row["status"], row["weight"], row["created_at"]
+    )
