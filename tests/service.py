@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import psycopg
 
 from tenantry.api.serving import serving
+from tenantry.core.ids import TenantId
 from tenantry.core.settings import Settings
 from tenantry.platform import Platform, open_platform
 from tenantry.security.scopes import OPERATOR_SCOPES
@@ -103,6 +105,10 @@ class Service:
     def admin(self) -> psycopg.Connection[Any]:
         """A superuser's connection: sees past row-level security. Close it (use `with`)."""
         return psycopg.connect(self.cluster.admin_url(self.database), autocommit=True)
+
+    def tenants_id(self, name: str) -> TenantId:
+        """The id of acme or globex."""
+        return TenantId(UUID(self.tenants[name]["tenant"]["id"]))
 
     def client(self, credential: str = "") -> ApiClient:
         """A client with any credential."""

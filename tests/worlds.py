@@ -43,7 +43,7 @@ ALL_SCOPES = frozenset(
         "chat", "data:read", "data:write", "documents:read", "documents:write", "assistants:read",
         "assistants:write", "conversations:read", "conversations:write", "members:read",
         "members:write", "keys:read", "keys:write", "usage:read", "usage:write", "audit:read",
-        "embeddings",
+        "embeddings", "providers:read", "providers:write",
     }
 )  # fmt: skip
 

@@ -52,6 +52,9 @@ from tenantry.pools.pools import Pools
 from tenantry.providers.base import Embedder
 from tenantry.providers.directory import ModelDirectory
 from tenantry.providers.embedded_e5 import EmbeddedE5
+from tenantry.providers.own.accounts import AccountServices, ProviderAccounts
+from tenantry.providers.own.clients import OwnClients
+from tenantry.providers.own.models import OwnModels
 from tenantry.providers.registry import KEYLESS, ProviderRegistry
 from tenantry.security.audit import AuditLog
 from tenantry.security.auth import Authenticator
@@ -201,10 +204,10 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     pepper = bytes.fromhex(secrets.key_pepper)
     tokens = TokenIssuer(bytes.fromhex(secrets.token_key), clock)
     most_bytes = settings.max_upload_bytes
-    registry = _kept(stack, ProviderRegistry.from_file(settings.providers_file, EmbeddedE5(clock)))
-    providers, admission = ModelDirectory(registry), Admission(registry.terms(), audit, clock)
     keys = _kept(stack, key_encryption(settings.vault_keys, settings.data_dir, clock=clock))
     pools = (services := _lent(stack, base, keys)).pools
+    registry = (providers := _providers(stack, base, services)).platform
+    admission = Admission(registry.terms(), audit, clock)
     connectors = _kept(stack, ConnectorCatalog(services))
     files = _kept(stack, FileStore(services, most_bytes))
     embedder, results = registry.embedder, ResultFiles(db)
@@ -282,6 +285,19 @@ def _lent(stack: AsyncExitStack, base: Foundation, keys: KeyEncryption) -> Conne
         reading=reading_places(),
         commands=read_commands(settings.mcp_commands_file),
     )
+
+
+def _providers(
+    stack: AsyncExitStack, base: Foundation, services: ConnectorServices
+) -> ModelDirectory:
+    """The platform's accounts, and what tenants bring of their own."""
+    file = base.settings.providers_file
+    registry = _kept(stack, ProviderRegistry.from_file(file, EmbeddedE5(base.clock)))
+    clients = OwnClients(services.vault, services.egress)
+    own = _kept(stack, OwnModels(base.db, clients, base.clock, base.notices.is_live))
+    base.notices.add(own.listener())
+    parts = AccountServices(base.db, services.vault, services.egress, base.audit, own.changed)
+    return ModelDirectory(registry, own, ProviderAccounts(parts))
 
 
 def _egress_policy(base: Foundation) -> EgressPolicy:

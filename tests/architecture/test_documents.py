@@ -20,7 +20,7 @@ _PAGES = (
 )
 _RECORDED = re.compile(
     r"(?:assistant|break_glass|connector|conversation|document|file|id|key|member|model"
-    r"|operator_key|pattern|provider|query|request|scope|table|tenant|token|tool|usage"
+    r"|operator_key|pattern|provider|provider_account|query|request|scope|table|tenant|token|tool|usage"
     r"|vault(?!\.key$))\.[a-z_]+"
 )
 

@@ -63,6 +63,18 @@ BODIES: Mapping[tuple[str, str], Callable[[Ids], Mapping[str, Any]]] = {
     ("POST", "/v1/assistants/{assistant_id}/rollback"): _json(lambda _: {"version": 1}),
     ("POST", "/v1/documents"): _document,
     ("PATCH", "/v1/jobs/{job_id}"): _json(lambda _: {"state": "cancelled"}),
+    ("POST", "/v1/provider-accounts"): _json(
+        lambda ids: {
+            "name": _name("a"),
+            "kind": "openai_compatible",
+            "key": "sk-of-nobody",
+            "models": [{"name": "m"}],
+            **ids,
+        }
+    ),
+    ("PATCH", "/v1/provider-accounts/{provider_account_id}"): _json(
+        lambda _: {"models": [{"name": _name("m")}]}
+    ),
     ("POST", "/v1/connectors"): _json(lambda _: {"name": _name("c"), "kind": "files"}),
     ("PATCH", "/v1/connectors/{connector_id}"): _json(lambda _: {"options": {}}),
     ("POST", "/v1/connectors/{connector_id}/query"): _json(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tests.isolation.matrix_requests import BODIES, NAMED_IN_BODIES, Ids, request_for
-from tests.isolation.served import CALL, Estate, Operation, Tenant, served_operations
+from tests.isolation.served import ADD_ACCOUNT, CALL, Estate, Operation, Tenant, served_operations
 from tests.service import ApiClient
 
 ACTORS = ("owner", "admin", "analyst", "viewer", "operator", "anonymous")
@@ -62,7 +62,7 @@ async def _ids(tenant: Tenant, maker: ApiClient, operation: Operation) -> Ids:
         return ids
     if operation.is_operators:
         return await tenant.operators_ids(operation)
-    if operation == CALL:
+    if operation in {CALL, ADD_ACCOUNT}:
         return await tenant.ids_of(operation)
     found: dict[str, str] = {}
     for parameter in operation.ids:

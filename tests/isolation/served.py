@@ -50,6 +50,7 @@ class Operation:
 
 
 CALL = Operation("/v1/connectors/{connector_id}/call", "POST")
+ADD_ACCOUNT = Operation("/v1/provider-accounts", "POST")
 READ_ROWS = Operation("/v1/operator/break-glass/rows", "POST")
 
 
@@ -138,10 +139,24 @@ class Tenant:
         found: Mapping[str, Any] = made(await self.owner.post("/v1/connectors", body))
         return found
 
+    async def provider_account(self) -> Mapping[str, Any]:
+        """A new account of its own at a model provider."""
+        body = {
+            "name": self.fresh_name("account"),
+            "kind": "openai_compatible",
+            "key": f"sk-{self.name}only-{secrets.token_hex(8)}",
+            "base_url": self.api_url,
+            "models": [{"name": "m"}],
+        }
+        found: Mapping[str, Any] = made(await self.owner.post("/v1/provider-accounts", body))
+        return found
+
     async def ids_of(self, operation: "Operation") -> dict[str, str]:
         """A fresh resource for every parameter of an operation's path."""
         if operation == CALL:
             return {"connector_id": (await self.api())["id"]}
+        if operation == ADD_ACCOUNT:
+            return {"base_url": self.api_url}  # it is asked before the account is stored
         found: dict[str, str] = {}
         for parameter in operation.ids:
             found |= await self.ids_for(parameter)
@@ -195,6 +210,7 @@ class Tenant:
             "document_id": self.document,
             "connector_id": self.connector,
             "pattern_id": self.pattern,
+            "provider_account_id": self.provider_account,
             "result_id": self.result,
             "job_id": self.job,
             "grant_id": self.grant,

@@ -45,6 +45,7 @@ class ScriptedProvider:
         self.answer: Reply | Responder = answer or Reply("The answer is 42.")
         self.dimension = dimension
         self.calls: list[ProviderCall] = []
+        self.refused_keys: set[str] = set()
         self._queued: deque[Reply] = deque()
         self._changed = threading.Condition()
         self._started = threading.Event()
@@ -110,6 +111,7 @@ class ScriptedProvider:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         application = web.Application(client_max_size=256 << 20)
         application.router.add_get("/v1/models", self._models)
+        application.router.add_get("/v1beta/models", self._models)
         application.router.add_post("/v1/chat/completions", self._handler(OpenAIForm()))
         application.router.add_post("/v1/responses", self._handler(ResponsesForm()))
         application.router.add_post("/v1/embeddings", self._embeddings)
@@ -125,9 +127,15 @@ class ScriptedProvider:
         await self._stopping.wait()
         await runner.cleanup()
 
-    async def _models(self, _request: web.Request) -> web.Response:
+    async def _models(self, request: web.Request) -> web.Response:
+        if self._refuses(request.headers):
+            return web.json_response({"error": {"code": "invalid_api_key"}}, status=401)
         data = [{"id": name, "object": "model", "owned_by": "scripted"} for name in MODELS]
         return web.json_response({"object": "list", "data": data})
+
+    def _refuses(self, headers: Mapping[str, str]) -> bool:
+        """Whether the key is one that was withdrawn here, whichever header carries it."""
+        return any(key in value for key in self.refused_keys for value in headers.values())
 
     async def _embeddings(self, request: web.Request) -> web.StreamResponse:
         call, reply = await self._received(request)
@@ -182,6 +190,8 @@ class ScriptedProvider:
     ) -> web.StreamResponse | None:
         """What happens instead of an answer, if anything."""
         await asyncio.sleep(reply.latency_s)
+        if self._refuses(call.headers):
+            reply = Reply(status=401, error={"error": {"code": "invalid_api_key"}})
         if reply.status != 200:
             refused = web.json_response(reply.error, status=reply.status, headers=reply.headers)
             return self._ended(call, "refused", refused)

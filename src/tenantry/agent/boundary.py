@@ -24,6 +24,7 @@ from tenantry.agent.messages import Prompt, Segment
 from tenantry.core.clock import Clock
 from tenantry.core.errors import (
     BoundaryCrossed,
+    EgressRefused,
     InvalidRequest,
     ProviderMalformed,
     ProviderRejected,
@@ -147,7 +148,7 @@ class ModelBoundary:
                 if watch.is_due(self._clock.monotonic()):
                     await self._ledger.progress(ctx, charge.call, charge.usage)
                 yield chunk
-        except (ProviderUnavailable, ProviderRejected, InvalidRequest):
+        except (ProviderUnavailable, ProviderRejected, InvalidRequest, EgressRefused):
             watch.refused()
             raise
         finally:

@@ -150,6 +150,37 @@ class ConnectorChangeBody(Body):
     secrets: Secrets | None = None
 
 
+class OwnModelBody(Body):
+    """A model of an account of the tenant's own; named `account/name` in requests."""
+
+    name: Annotated[str, Field(max_length=128)]
+    upstream: Annotated[str, Field(max_length=256, description="The provider's own name")] = ""
+    kind: Literal["chat", "embedding"] = "chat"
+    max_output_tokens: int = Field(default=4096, ge=1, le=10_000_000)
+
+
+class ProviderAccountBody(Body):
+    """An account of the tenant's own to add; its key is sealed and never shown again."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    kind: Literal["openai_compatible", "anthropic", "google"]
+    key: Annotated[SecretStr, Field(min_length=1, max_length=20_000)]
+    models: Annotated[list[OwnModelBody], Field(min_length=1, max_length=200)]
+    base_url: Annotated[
+        str, Field(max_length=2000, description="The provider's own unless given")
+    ] = ""
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+
+
+class ProviderAccountChangeBody(Body):
+    """What to change of an account of the tenant's own; what is left out stays."""
+
+    key: Annotated[SecretStr, Field(min_length=1, max_length=20_000)] | None = None
+    models: Annotated[list[OwnModelBody], Field(min_length=1, max_length=200)] | None = None
+    base_url: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
+
+
 class QueryBody(Body):
     """One read-only SQL statement."""
 

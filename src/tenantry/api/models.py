@@ -1,4 +1,4 @@
-"""`GET /v1/models`: the tenant's assistants, and the providers' models by their raw names."""
+"""`GET /v1/models`: what the tenant may use: its assistants, and models by their raw names."""
 
 from typing import Annotated, Any
 
@@ -40,8 +40,8 @@ async def _models(platform: Platform, ctx: TenantContext) -> list[dict[str, Any]
         _model(assistant.name, "assistant", int(assistant.created_at.timestamp()))
         for assistant in assistants
     ]
-    raw_names = await platform.providers.raw_names(ctx)
-    found += [_model(name, "provider", 0) for name in raw_names]
+    for name, account in (await platform.providers.raw_models(ctx)).items():
+        found.append(_model(name, "provider" if account.owner is None else "own_account", 0))
     found.append(_model(EMBEDDED_MODEL, "embedder", 0))
     return found
 

@@ -30,6 +30,7 @@ from tenantry.api import (
     models,
     patterns,
     pools,
+    provider_accounts,
     results,
     tables,
     tenants,
@@ -88,7 +89,8 @@ def build_resources(platform: Platform | None) -> FastAPI:
     app.state.platform = platform
     for room in (
         health, tenants, members, assistants, conversations, documents, connectors, tables,
-        jobs, results, patterns, usage, fairness, audit, break_glass, pools, models,
+        jobs, results, patterns, usage, fairness, audit, break_glass, pools, provider_accounts,
+        models,
     ):  # fmt: skip
         app.include_router(room.router)
     app.add_exception_handler(TenantryError, _on_error)

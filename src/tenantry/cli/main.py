@@ -24,6 +24,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "member": ("tenantry.cli.tenants:member", "Add and list members."),
         "key": ("tenantry.cli.tenants:key", "Issue, rotate and revoke API keys."),
         "connector": ("tenantry.cli.connectors:connector", "Connect databases, APIs, MCP servers."),
+        "provider-account": (
+            "tenantry.cli.provider_accounts:provider_account",
+            "Bring own accounts at model providers.",
+        ),
         "break-glass": (
             "tenantry.cli.break_glass:break_glass",
             "Read one tenant for a while, on record.",

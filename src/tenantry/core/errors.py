@@ -1,11 +1,12 @@
 """Every error a client can meet, in one tree.
 
     TenantryError
-    ├── InvalidRequest ── TooLarge, TooSlow, UnsupportedMedia, DocumentUnreadable, KeyReused
+    ├── InvalidRequest ── TooLarge, TooSlow, UnsupportedMedia, DocumentUnreadable, KeyReused;
+    │     AccountRefused
     ├── Unauthenticated
-    ├── Forbidden ── BoundaryCrossed ── OwnershipViolated; EgressRefused
+    ├── Forbidden ── BoundaryCrossed ── OwnershipViolated; EgressRefused, ModelNotAllowed
     ├── NotFound
-    ├── Conflict ── AlreadyMade
+    ├── Conflict ── AlreadyMade, AccountRemoved
     ├── ContextMissing, ContextInvalid
     ├── QueryRefused, QueryTimeout, QueryFailed ── SourceUnreachable
     ├── PoolExhausted, QueueFull, FairTurnDeadline
@@ -83,6 +84,13 @@ class DocumentUnreadable(InvalidRequest):
     http_status = 422
 
 
+class AccountRefused(InvalidRequest):
+    """The account at the model provider cannot be used like this."""
+
+    code = "account_refused"
+    http_status = 422
+
+
 class Unauthenticated(TenantryError):
     """The credential is missing, unknown, expired or revoked."""
 
@@ -115,6 +123,12 @@ class EgressRefused(Forbidden):
     code = "egress_refused"
 
 
+class ModelNotAllowed(Forbidden):
+    """This organisation does not allow that model."""
+
+    code = "model_not_allowed"
+
+
 class NotFound(TenantryError):
     """There is no such thing here."""
 
@@ -133,6 +147,12 @@ class AlreadyMade(Conflict):
     """This call was made before; it is not made again, and its answer is not kept."""
 
     code = "already_made"
+
+
+class AccountRemoved(Conflict):
+    """This account at the model provider was removed."""
+
+    code = "account_removed"
 
 
 class ContextMissing(TenantryError):

@@ -158,6 +158,7 @@ DEFINERS: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenantry.recover_jobs": frozenset({TENANT_ROLE}),
         "tenantry.rebase_jobs": frozenset({"tenantry_queue"}),
         "tenantry.tell_weight": frozenset(),
+        "tenantry.tell_models": frozenset(),
     }
 )
 """Functions that run with the owner's rights, and the roles that may call them."""
@@ -198,6 +199,7 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.vault_keys": (  # never deleted: a destroyed key's row is the record of it
             "SELECT INSERT UPDATE(wrapped) UPDATE(wrapped_by) UPDATE(seals) UPDATE(destroyed_at)"
         ),
+        "tenantry.provider_accounts": _ALL,
         "tenantry.vault_secrets": "SELECT INSERT DELETE UPDATE(key_version) UPDATE(sealed)",
         "tenantry.jobs": _ALL,
         "tenantry.job_inputs": "SELECT INSERT DELETE",

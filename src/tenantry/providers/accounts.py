@@ -55,12 +55,14 @@ def open_account(entry: AccountEntry, key: str, folder: Path) -> Account:
     Raises:
         StartupRefused: a model's file is missing or is none.
     """
-    wait = entry.timeouts
-    patience = Patience(wait.connect_s, wait.first_s, wait.idle_s)
-    retry = Retry(attempts=entry.attempts)
     if entry.kind == "local":
-        return _local(entry, folder, patience, retry)
-    upstream = HttpUpstream(entry.url, _key_headers(entry, key), patience)
+        return _local(entry, folder)
+    return account_over(entry, HttpUpstream(entry.url, key_headers(entry, key), patience_of(entry)))
+
+
+def account_over(entry: AccountEntry, upstream: Upstream) -> Account:
+    """The account that an entry describes, reached through `upstream`, which it closes."""
+    patience, retry = patience_of(entry), Retry(attempts=entry.attempts)
     model = _model(entry, upstream, patience, retry)
     names = [each.name for each in entry.models]
     models, doors = dict.fromkeys(names, model), dict.fromkeys(names, _doors(model, upstream))
@@ -81,7 +83,14 @@ def _doors(model: ChatModel, upstream: Upstream) -> Mapping[Surface, Door]:
     return bridged
 
 
-def _key_headers(entry: AccountEntry, key: str) -> Mapping[str, str]:
+def patience_of(entry: AccountEntry) -> Patience:
+    """How long to wait for an account."""
+    wait = entry.timeouts
+    return Patience(wait.connect_s, wait.first_s, wait.idle_s)
+
+
+def key_headers(entry: AccountEntry, key: str) -> Mapping[str, str]:
+    """The headers that every call of an account carries."""
     if entry.kind == "anthropic":
         return anthropic.key_headers(key)
     if entry.kind == "google":
@@ -97,13 +106,15 @@ def _model(entry: AccountEntry, upstream: Upstream, patience: Patience, retry: R
     return OpenAICompatibleModel(upstream, entry.max_tokens_field, patience, retry)
 
 
-def _local(entry: AccountEntry, folder: Path, patience: Patience, retry: Retry) -> Account:
+def _local(entry: AccountEntry, folder: Path) -> Account:
     models = {each.name: LocalModel(_file(each, folder)) for each in entry.models}
     doors: dict[str, Mapping[Surface, Door]] = {
         name: {"chat": Door(BridgedUpstream(model), CHAT_PATH)} for name, model in models.items()
     }
     closers = tuple(model.close for model in models.values())
-    return Account(entry, models, doors, patience, retry, closers)
+    return Account(
+        entry, models, doors, patience_of(entry), Retry(attempts=entry.attempts), closers
+    )
 
 
 def _file(model: ModelEntry, folder: Path) -> LocalFile:

@@ -147,8 +147,8 @@ class UpstreamAccount:
     Attributes:
         name: the account's name, of the providers file or of the tenant.
         owner: the tenant whose own account it is; None for the platform's.
-        version: of the credential, rising by one a rotation; 0 for the platform's, whose keys
-            change with a restart.
+        version: of the credential, larger than that of any earlier one of this name; 0 for the
+            platform's, whose keys change with a restart.
     """
 
     name: str

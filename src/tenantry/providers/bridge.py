@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from tenantry.core.errors import ProviderError
+from tenantry.core.errors import TenantryError
 from tenantry.metering.usage import TokenUsage
 from tenantry.providers.base import (
     ChatModel,
@@ -88,13 +88,13 @@ class _Pump:
     """Runs a model's stream as a task, so that one call that awaits nothing can end it."""
 
     def __init__(self, chunks: AsyncIterator[Chunk]) -> None:
-        self._taken: asyncio.Queue[Chunk | ProviderError | None] = asyncio.Queue(_MOST_WAITING)
+        self._taken: asyncio.Queue[Chunk | TenantryError | None] = asyncio.Queue(_MOST_WAITING)
         self._task = asyncio.create_task(self._run(chunks))
 
     async def take(self) -> Chunk | None:
         """The next chunk; None at the end."""
         chunk = await self._taken.get()
-        if isinstance(chunk, ProviderError):
+        if isinstance(chunk, TenantryError):
             raise chunk
         return chunk
 
@@ -103,11 +103,11 @@ class _Pump:
         self._task.cancel()
 
     async def _run(self, chunks: AsyncIterator[Chunk]) -> None:
-        last: ProviderError | None = None
+        last: TenantryError | None = None
         try:
             async for chunk in chunks:
                 await self._taken.put(chunk)
-        except ProviderError as error:
+        except TenantryError as error:  # the way out may refuse as well (EgressRefused)
             last = error
         finally:
             if isinstance(chunks, AsyncGenerator):

@@ -17,6 +17,7 @@ import orjson
 
 from tenantry.core.errors import (
     CredentialRefused,
+    EgressRefused,
     InvalidRequest,
     ProviderError,
     ProviderMalformed,
@@ -116,12 +117,16 @@ async def open_call(
         ProviderUnavailable: no connection, 429 or 5xx, also at the last attempt.
         ProviderTimeout: no answer in time.
         ProviderRejected: any other status.
+        EgressRefused: the address may not be reached; nothing was sent.
     """
     now = attempt_now or Attempt()
     for attempt in range(1, call.retry.attempts + 1):
         now.is_out = True
         try:
             response = await upstream.open(call.path, call.body, call.headers)
+        except EgressRefused:
+            now.is_out = False
+            raise
         except Unreached:
             now.is_out = False
             if attempt == call.retry.attempts:

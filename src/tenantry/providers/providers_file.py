@@ -217,7 +217,9 @@ def read_providers_file(path: Path) -> ProvidersFile:
     try:
         return ProvidersFile.model_validate(data)
     except ValidationError as error:
-        raise StartupRefused(f"The providers file {path} is not valid: {_told(error)}") from None
+        raise StartupRefused(
+            f"The providers file {path} is not valid: {faults_of(error)}"
+        ) from None
 
 
 def read_key(account: AccountEntry, folder: Path, environ: Mapping[str, str]) -> str:
@@ -239,9 +241,14 @@ def read_key(account: AccountEntry, folder: Path, environ: Mapping[str, str]) ->
             raise StartupRefused(f"{where} cannot be read.") from error
     else:
         return ""
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
+    if not is_key(key):
         raise StartupRefused(f"{where} holds no key.")
     return key
+
+
+def is_key(text: str) -> bool:
+    """Whether this can be a key: it goes into a header as it is."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def _is_base_url(text: str) -> bool:
@@ -254,7 +261,8 @@ def _is_base_url(text: str) -> bool:
     return url.scheme in {"http", "https"} and bool(host) and plain and text.isascii()
 
 
-def _told(error: ValidationError) -> str:
+def faults_of(error: ValidationError) -> str:
+    """What is wrong, field by field; never what was given."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     told = [f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in faults[:5]]
     return "; ".join(told) + "."

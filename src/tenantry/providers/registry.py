@@ -119,6 +119,10 @@ class ProviderRegistry:
         """Names of the models that take raw calls."""
         return tuple(self._raw)
 
+    def raw_models(self) -> Mapping[str, UpstreamAccount]:
+        """Models that take raw calls, and the account behind each."""
+        return {name: route.account for name, route in self._raw.items()}
+
     def resolve_raw(self, model_name: str) -> RawRoute:
         """Where a raw model's calls go.
 

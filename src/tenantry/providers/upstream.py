@@ -17,6 +17,8 @@ from yarl import URL
 from tenantry.core.errors import ProviderMalformed, ProviderTimeout, ProviderUnavailable
 
 MOST_RESPONSE_BYTES = 256 << 20
+Connecting = tuple[aiohttp.BaseConnector, list[aiohttp.TraceConfig]]
+"""What makes connections, and what it must be told of each request."""
 
 
 class Unreached(ProviderUnavailable):
@@ -102,14 +104,21 @@ class HttpUpstream:
 
     async def open(self, path: str, body: bytes, headers: Mapping[str, str]) -> UpstreamResponse:
         """POST `body` to `path` below the base URL; see `Upstream.open`."""
+        return await self._exchange(URL(self._base + path, encoded=True), body, headers)
+
+    async def _exchange(
+        self, url: URL, body: bytes, headers: Mapping[str, str], asker: object = None
+    ) -> UpstreamResponse:
+        """As `open`, to a whole URL; `asker` is for the connector: for whom it connects."""
         wait = self._patience
         try:
             async with asyncio.timeout(wait.connect_s + wait.first_s):
                 response = await self._session().post(
-                    URL(self._base + path, encoded=True),
+                    url,
                     data=body,
                     headers=self._merged(headers),
                     allow_redirects=False,
+                    trace_request_ctx=asker,
                 )
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
             raise Unreached from error
@@ -124,20 +133,25 @@ class HttpUpstream:
 
     async def close(self) -> None:
         """Drop all connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
 
     def _session(self) -> aiohttp.ClientSession:
         # Made on first use, because aiohttp binds a session to the running loop.
         if self._client is None:
+            connector, traces = self._connecting()
             self._client = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+                connector=connector,
+                trace_configs=traces,
                 timeout=aiohttp.ClientTimeout(sock_connect=self._patience.connect_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
             )
         return self._client
+
+    def _connecting(self) -> Connecting:
+        return aiohttp.TCPConnector(limit=0, ttl_dns_cache=60), []
 
     def _merged(self, headers: Mapping[str, str]) -> dict[str, str]:
         asked = {name.lower(): value for name, value in headers.items()}

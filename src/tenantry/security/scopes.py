@@ -15,6 +15,8 @@ _ADMIN = _ANALYST | {
     "keys:write",
     "audit:read",
     "usage:write",
+    "providers:read",
+    "providers:write",
 }
 
 ROLE_SCOPES: Mapping[str, frozenset[str]] = {

@@ -24,7 +24,7 @@ from tenantry.security.egress.messages import (
     checked_method,
     for_strangers,
 )
-from tenantry.security.egress.spelling import Refusal, Target, parse_url
+from tenantry.security.egress.spelling import Refusal, Target
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_HEADERS = 100
@@ -113,8 +113,8 @@ def timed_out() -> QueryTimeout:
 
 
 async def _target(gate: Gate, url: str, allowance: Allowance) -> Target:
+    target = await gate.target(url)
     try:
-        target = parse_url(url)
         if allowance.hosts is not None and target.host not in allowance.hosts:
             raise Refusal("host not of this connector")
         if allowance.ports is not None and target.port not in allowance.ports:

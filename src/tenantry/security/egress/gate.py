@@ -10,7 +10,7 @@ from tenantry.isolation.context import TenantContext
 from tenantry.security.egress.addresses import parse_address
 from tenantry.security.egress.policy import EgressPolicy, EntryPoint
 from tenantry.security.egress.resolver import LookUps
-from tenantry.security.egress.spelling import Refusal, canonical_host, named
+from tenantry.security.egress.spelling import Refusal, Target, canonical_host, named, parse_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,17 @@ class Gate:
             return canonical_host(host)
         except Refusal as refusal:
             await self.refuse(refusal.reason, host, port)
+
+    async def target(self, url: str) -> Target:
+        """A URL taken apart, in its one spelling.
+
+        Raises:
+            EgressRefused: it is written in a way that is not taken.
+        """
+        try:
+            return parse_url(url)
+        except Refusal as refusal:
+            await self.refuse(refusal.reason, url, 0)
 
     def judged(self, answer: Iterable[str], port: int) -> str | None:
         """Why one of these IP literals, and so all of them, may not be reached; None if they may.

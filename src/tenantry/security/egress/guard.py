@@ -8,7 +8,7 @@ import aiohttp
 
 from tenantry.core.events import AuditSink
 from tenantry.isolation.context import TenantContext
-from tenantry.security.egress.connecting import GuardedConnector
+from tenantry.security.egress.connecting import GuardedConnector, KeptConnector
 from tenantry.security.egress.fetching import opened, pieces, plain_headers, timed_out
 from tenantry.security.egress.gate import Gate
 from tenantry.security.egress.messages import (
@@ -47,14 +47,25 @@ class EgressGuard:
             EgressRefused: one of them, or the host's spelling, may not be; recorded.
             SourceUnreachable: the name is unknown.
         """
-        return await self._gate(ctx, entry).addresses(host, port)
+        return await self.gate(ctx, entry).addresses(host, port)
 
     def connector(self, ctx: TenantContext, entry: EntryPoint) -> aiohttp.TCPConnector:
         """A connector for an aiohttp session of one tenant; close it with the session.
 
         It guards addresses only: `fetch` and `stream` also guard URLs, redirects and sizes.
         """
-        return GuardedConnector(self._gate(ctx, entry))
+        return GuardedConnector(self.gate(ctx, entry))
+
+    def kept_connector(self, most: int) -> KeptConnector:
+        """A connector that keeps at most so many connections, for a session of one credential.
+
+        Each request of the session brings the `gate` of whoever makes it.
+        """
+        return KeptConnector(most)
+
+    def gate(self, ctx: TenantContext, entry: EntryPoint) -> Gate:
+        """Who judges the attempts of one caller at one entry point."""
+        return Gate(self._audit, self._policy, self._look_ups, ctx, entry)
 
     async def fetch(
         self, ctx: TenantContext, entry: EntryPoint, request: EgressRequest, allowance: Allowance
@@ -68,7 +79,7 @@ class EgressGuard:
             QueryTimeout: it took longer than `allowance.timeout_s` in all.
             QueryFailed: the answer is too large, broken off, or not HTTP.
         """
-        gate = self._gate(ctx, entry)
+        gate = self.gate(ctx, entry)
         try:
             async with (
                 asyncio.timeout(allowance.timeout_s),
@@ -94,7 +105,7 @@ class EgressGuard:
                 does; `allowance.timeout_s` counts until the headers, then for each piece.
         """
         async with AsyncExitStack() as stack:
-            exchange = opened(self._gate(ctx, entry), request, allowance)
+            exchange = opened(self.gate(ctx, entry), request, allowance)
             try:
                 async with asyncio.timeout(allowance.timeout_s):
                     response = await stack.enter_async_context(exchange)
@@ -103,6 +114,3 @@ class EgressGuard:
             body = pieces(response, allowance.max_bytes, allowance.timeout_s)
             await stack.enter_async_context(aclosing(body))
             yield EgressStream(response.status, plain_headers(response), body, str(response.url))
-
-    def _gate(self, ctx: TenantContext, entry: EntryPoint) -> Gate:
-        return Gate(self._audit, self._policy, self._look_ups, ctx, entry)

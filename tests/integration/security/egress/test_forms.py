@@ -15,6 +15,8 @@ from tenantry.connectors.mcp_http import HttpWay, Server
 from tenantry.connectors.option_values import BaseUrl
 from tenantry.core.clock import SystemClock
 from tenantry.core.errors import EgressRefused, QueryFailed, TenantryError
+from tenantry.providers.own.guarded import GuardedUpstream
+from tenantry.providers.upstream import Patience
 from tenantry.security.egress.guard import EgressGuard
 from tenantry.security.egress.messages import Allowance, EgressRequest
 from tenantry.security.egress.policy import EgressPolicy, EntryPoint
@@ -48,8 +50,26 @@ async def _spoken_mcp(street: Street, guard: EgressGuard, entry: EntryPoint, hos
         await in_session(HttpWay(street.ctx, server, 3), "2025-11-25", 3, McpSession.tools)
 
 
+async def _called(street: Street, guard: EgressGuard, entry: EntryPoint, host: str) -> None:
+    # The client of a tenant's own account, with an address that no form was checked for.
+    own = GuardedUpstream(
+        guard, street.ctx.tenant, street.url(host, ""), {"authorization": "Bearer s"}, Patience(3)
+    )
+    assert entry == "provider_account"
+    try:
+        response = await own.asked_by(street.ctx).open("/chat/completions", b"{}", {})
+        assert [chunk async for chunk in response.chunks]
+    finally:
+        await own.close()
+
+
 _Way = Callable[[Street, EgressGuard, EntryPoint, str], Awaitable[None]]
-_WAYS: dict[str, _Way] = {"postgres": _database, "mysql": _database, "mcp": _spoken_mcp}
+_WAYS: dict[str, _Way] = {
+    "postgres": _database,
+    "mysql": _database,
+    "mcp": _spoken_mcp,
+    "provider_account": _called,
+}
 
 
 def test_there_are_at_least_sixty_forms_and_nine_entry_points() -> None:
