@@ -36,14 +36,22 @@ class ServerProcess:
 
 
 @asynccontextmanager
-async def served(settings: Mapping[str, str]) -> AsyncIterator[ServerProcess]:
-    """Start the server and wait until it answers; terminate it afterwards if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tenantry", "serve", "--port", "0",
-        env=dict(settings),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+async def served(
+    settings: Mapping[str, str], log: Path = Path(os.devnull)
+) -> AsyncIterator[ServerProcess]:
+    """Start the server and wait until it answers; terminate it afterwards if it still runs.
+
+    Args:
+        settings: its environment.
+        log: takes what it writes to standard error.
+    """
+    with log.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tenantry", "serve", "--port", "0",
+            env=dict(settings),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+        )  # fmt: skip
     assert process.stdout is not None
     try:
         line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()

@@ -8,39 +8,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.acceptance.databases import Database, on_mariadb, on_postgres
 from tests.api.conftest import providers_file
 from tests.providers.replies import CallOf, Reply
 from tests.providers.scripted import ScriptedProvider
 from tests.service import ApiClient, Service
 from tests.sources.mariadb import MariaDB, mariadb_server, needs_mariadb
-from tests.sources.postgres import PORT, PostgresServer, postgres_server
+from tests.sources.postgres import PostgresServer, postgres_server
 from tests.worlds import Cluster
 
-_TABLES = """
-CREATE TABLE orders (id int PRIMARY KEY, region varchar(20), total decimal(12,2));
-CREATE TABLE salaries (id int PRIMARY KEY, amount int);
-INSERT INTO orders VALUES (1, 'north', 120.50), (2, 'south', 99.00), (3, 'north', 30.00);
-INSERT INTO salaries VALUES (1, 4711);
-"""
 _BY_REGION = "SELECT region, sum(total) AS sold FROM orders GROUP BY region ORDER BY region"
 PASSWORD = "s3cret-of-acme-7Q9X"
-
-
-@dataclass(frozen=True)
-class Database:
-    """A tenant's database: how its connector is added, and its login's password changed."""
-
-    kind: str
-    options: Mapping[str, Any]
-    password: str
-    rotate: Callable[[str], object]
 
 
 @pytest.fixture(scope="module")
@@ -60,38 +44,8 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(params=[pytest.param("mysql", marks=needs_mariadb), "postgres"])
 def database(request: pytest.FixtureRequest) -> Database:
     """A database on one of them, with a login that may read it."""
-    open_: Callable[[Any], Database] = _on_mariadb if request.param == "mysql" else _on_postgres
+    open_: Callable[[Any], Database] = on_mariadb if request.param == "mysql" else on_postgres
     return open_(request.getfixturevalue({"mysql": "mariadb"}.get(request.param, request.param)))
-
-
-def _options(host: str, port: int, database: str, user: str) -> dict[str, Any]:
-    access = {"tables": {"orders": "*"}}
-    return {
-        "host": host, "port": port, "database": database, "user": user, "tls": "require",
-        "access": access,
-    }  # fmt: skip
-
-
-def _on_mariadb(server: MariaDB) -> Database:
-    name = server.create_database()
-    server.sql(_TABLES, name)
-    user, password = server.create_login(name)
-
-    def rotate(to: str) -> None:
-        server.sql(f"SET PASSWORD FOR '{user}'@'%' = PASSWORD('{to}')")
-
-    return Database("mysql", _options("127.0.0.1", server.port, name, user), password, rotate)
-
-
-def _on_postgres(server: PostgresServer) -> Database:
-    name = server.create_database()
-    server.sql(_TABLES, name)
-    user, password = server.create_login(name)
-
-    def rotate(to: str) -> None:
-        server.sql(f"ALTER ROLE {user} PASSWORD '{to}'")
-
-    return Database("postgres", _options(server.address, PORT, name, user), password, rotate)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from tenantry.cli.output import json_option, show, show_rows
 from tenantry.core.clock import SystemClock
 from tenantry.core.errors import NotFound, StartupRefused
 from tenantry.core.ids import parse_id
+from tenantry.core.secret import leave_no_core
 from tenantry.core.settings import Settings
 from tenantry.db.store import open_store
 from tenantry.jobs.job import POOLS, Pool
@@ -36,6 +37,7 @@ def serve(host: str | None, port: int | None) -> None:
         port=settings.port if port is None else port,
     )
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    leave_no_core()
     run(run_server(settings, announce=lambda url: click.echo(f"Tenantry serves {url}")))
 
 

@@ -1,6 +1,7 @@
 """A text that must never be printed, logged, compared in the clear or serialised by accident."""
 
 import hmac
+import sys
 from typing import NoReturn
 
 
@@ -34,3 +35,11 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A secret is not serialised.")
+
+
+def leave_no_core() -> None:
+    """Have a crash of this process write no copy of its memory, and the secrets in it, to disk."""
+    if sys.platform != "win32":
+        import resource  # POSIX has it alone
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
