@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,30 @@ async def test_a_rotated_password_is_used_at_once_and_another_host_needs_it_anew
     moved = await service.acme.call("PATCH", path, json={"options": elsewhere})
     assert (moved.status, moved.body["code"]) == (400, "invalid_request")
     assert "secrets again" in moved.body["detail"]
+
+
+@pytest.mark.req("CON-3")
+async def test_a_query_whose_client_has_left_is_stopped_at_the_server(
+    service: Service, provider: ScriptedProvider, database: Database, tmp_path: Path
+) -> None:
+    offered = {**database.options, "access": {"tables": {"slow": "*"}}}
+    shop = await added(service.acme, tmp_path, replace(database, options=offered))
+    body = {"name": "shopper", "instructions": "Be brief.", "model": "scripted/scripted-1"}
+    assert (await service.acme.post("/v1/assistants", body)).status == 201
+    asked = json.dumps({"connector": "shop", "sql": "SELECT SUM(TAN(n)) FROM slow"})
+    provider.queue(Reply(calls=(CallOf("query_data", asked),)))
+    direct = {"sql": "SELECT SUM(SIN(n)) FROM slow"}
+    for mark, work in (
+        ("SIN(", service.acme.post(f"/v1/connectors/{shop['id']}/query", direct)),
+        ("TAN(", service.acme.ask("What is slow?", "shopper")),
+    ):
+        client = asyncio.create_task(work)
+        assert await database.server.comes_true(mark, running=True)
+        client.cancel()  # closes its connection
+        await asyncio.wait([client])
+        assert await database.server.comes_true(mark, running=False)
+    levels = (await service.operator.get("/v1/operator/pools")).body["levels"]
+    assert (levels["hybrid"]["leased"], levels["hybrid"]["discarded"]) == (0, 2)
 
 
 @pytest.mark.req("POOL-3", "USE-3")

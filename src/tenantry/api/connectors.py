@@ -11,6 +11,7 @@ from tenantry.api.bodies import CallBody, ConnectorBody, ConnectorChangeBody, Qu
 from tenantry.api.credentials import platform_of, tenant
 from tenantry.api.members import Limit, known_id
 from tenantry.api.results import result_json
+from tenantry.api.streaming import result_while_connected
 from tenantry.connectors.base import ConnectorConfig, QueryLimits, Source
 from tenantry.connectors.catalog import Added, NewConnector
 from tenantry.core.secret import Secret
@@ -150,16 +151,19 @@ async def query_connector(
 ) -> dict[str, Any]:
     """Run one read-only SQL statement over a connector's tables; metered like a model's.
 
-    With `to_file`, all rows (at most 100,000) are kept as a CSV file for a week.
+    With `to_file`, all rows (at most 100,000) are kept as a CSV file for a week. A client that
+    leaves has the statement stopped at its database.
     """
     limits = QueryLimits(body.max_rows, 8_000_000, 20.0)
     if body.to_file:
         limits = QueryLimits(100_000, 20_000_000, 25.0)
-    return _result_json(
-        await platform_of(request).direct.query(
+    found = await result_while_connected(
+        request.receive,
+        platform_of(request).direct.query(
             ctx, known_id(connector_id), body.sql, limits, to_file=body.to_file
-        )
+        ),
     )
+    return {} if found is None else _result_json(found)
 
 
 @router.post("/{connector_id}/call")

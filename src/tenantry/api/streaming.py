@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import orjson
 from starlette.types import Receive, Send
 
 Headers = Sequence[tuple[bytes, bytes]]
+T = TypeVar("T")
 
 
 class Leaving(Protocol):
@@ -63,6 +64,17 @@ async def while_connected(
             patience.cancel()
         if leaving is not None:
             leaving.end()
+
+
+async def result_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` returns; None once the client has left, and then nobody reads an answer."""
+    found: list[T] = []
+
+    async def keep() -> None:
+        found.append(await work)
+
+    await while_connected(receive, keep())
+    return found[0] if found else None
 
 
 async def send_json(send: Send, status: int, body: object) -> None:

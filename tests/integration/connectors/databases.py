@@ -11,7 +11,7 @@ import pytest
 
 from tenantry.connectors.base import ConnectorServices, QueryLimits, Source
 from tenantry.connectors.catalog import Added, ConnectorCatalog, NewConnector
-from tenantry.core.errors import NotFound
+from tenantry.core.errors import NotFound, SourceUnreachable
 from tenantry.core.events import Json
 from tenantry.core.secret import Secret
 from tenantry.security.egress.guard import EgressGuard
@@ -103,6 +103,27 @@ class DatabaseBehaviour:
         with pytest.raises(NotFound) as caught:
             await stolen.query("SELECT * FROM orders", _LIMITS)
         assert "120.50" not in str(caught.value)
+
+    async def test_a_database_that_went_wrong_is_a_clear_error_and_holds_no_connection(
+        self, desk: Desk, shop: AnyShop
+    ) -> None:
+        """What is right when a connector is added may be wrong when it is asked."""
+        added = (await desk.add(shop)).config
+        wrong: Sequence[tuple[dict[str, Json], str]] = (
+            ({"host": "nowhere.test"}, "name is unknown"),
+            ({"port": 9}, "port 9"),
+            ({"user": "nobody"}, "refused the login"),
+            ({"tls_ca": ""}, "certificate"),
+        )
+        for changed, says in wrong:
+            config = replace(added, options={**added.options, **changed})
+            source = desk.catalog.source(desk.world.acme, config)
+            with pytest.raises(SourceUnreachable, match=says) as caught:
+                await source.query("SELECT * FROM orders", _LIMITS)
+            assert shop.password not in str(caught.value)
+        pools = desk.services.pools.snapshot()
+        assert (pools.open - pools.closing, pools.waiting) == (0, 0)
+        assert pools.levels["hybrid"].leased == pools.levels["hybrid"].connecting == 0
 
     async def test_a_hidden_column_of_the_same_name_makes_nothing_ambiguous(
         self, desk: Desk, shop: AnyShop

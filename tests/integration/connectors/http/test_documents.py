@@ -8,7 +8,13 @@ import pytest
 from aiohttp import web
 
 from tenantry.connectors.base import QueryLimits
-from tenantry.core.errors import EgressRefused, InvalidRequest, QueryFailed, SourceUnreachable
+from tenantry.core.errors import (
+    EgressRefused,
+    InvalidRequest,
+    QueryFailed,
+    QueryRefused,
+    SourceUnreachable,
+)
 from tests.integration.connectors.http.conftest import TOKEN, Api, Desk, text
 from tests.unit.connectors.openapi import SHOP, document, query
 
@@ -109,6 +115,33 @@ async def test_a_document_that_changes_its_words_later_reaches_no_model_until_ac
     accepted = desk.catalog.operation_source(desk.world.acme, changed.config)
     assert evil in text([o.description for o in await accepted.operations()])
     await accepted.test()
+
+
+@pytest.mark.req("CON-2")
+async def test_a_document_whose_types_contain_each_other_can_be_called(desk: Desk) -> None:
+    node = {"$ref": "#/components/schemas/Node"}
+    tree = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "parent": node,
+                       "children": {"type": "array", "items": node}},
+    }  # fmt: skip
+    endless = {"$ref": "#/components/schemas/Endless"}
+    cyclic = deepcopy(SHOP)
+    cyclic["components"]["schemas"] |= {"Node": tree, "Endless": endless}
+    listed = cyclic["paths"]["/orders"]["get"]
+    listed["parameters"].append({"name": "below", "in": "query", "schema": node})
+    cyclic["paths"]["/endless"] = {
+        "get": {
+            "operationId": "endless",
+            "parameters": [{"name": "q", "in": "query", "required": True, "schema": endless}],
+        }
+    }
+    source = await desk.source(document=cyclic)
+    names = {operation.name for operation in await source.operations()}
+    assert names == {"listOrders", "getOrder"}
+    assert await source.call("listOrders", {"limit": 1}, LIMITS)
+    with pytest.raises(QueryRefused, match="endless"):
+        await source.call("endless", {"q": "x"}, LIMITS)
 
 
 async def test_another_spacing_of_the_same_document_is_no_change(
