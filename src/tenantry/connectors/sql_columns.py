@@ -211,7 +211,7 @@ class _Resolver:
                 if not any(name in source.names for _, source in side):
                     self._unknown(exp.column(identifier.copy()), name, inside, [s for _, s in side])
                 for _, source in side:
-                    if name not in source.names:
+                    if name not in source.names and self._dialect != "duckdb":
                         self._expose(source)  # it would be ambiguous if that were hidden there
 
     def _results(self, expressions: Collection[exp.Expr], level: Level) -> Source:
@@ -311,18 +311,18 @@ class _Resolver:
 
     def _settle(self, column: exp.Column, name: str, level: Level) -> None:
         """A bare name that something shows: it must not be ambiguous for what others hide."""
+        if self._dialect == "duckdb":
+            return  # a lambda's parameter may be meant; and no connector of files hides columns
         having = [(alias, source) for alias, source in level.sources if name in source.names]
         others = [s for _, s in level.sources if s.table is not None and name not in s.names]
         if not others:
             return
         alias, source = having[0]
-        # A result of that name may be meant; in DuckDB the parameter of a lambda as well.
-        may_mean_more = name in level.results or self._dialect == "duckdb"
         is_alone = len(having) == len(list(level.named(alias))) == 1
-        if is_alone and source.table is not None and not may_mean_more:
+        if is_alone and source.table is not None and name not in level.results:
             column.set("table", called(source.table))
             return
-        for other in others:
+        for other in others:  # a result of that name may be meant
             self._expose(other)
 
     def _unknown(
