@@ -128,7 +128,7 @@ async def tenantry(provider_port: int, folder: Path) -> AsyncIterator[Contender]
         status, operator, err = await command(settings, "operator-key", "create", "bench")
         if status:
             raise SystemExit(err)
-        serve = (sys.executable, "-m", "tenantry", "serve", "--port", "0")
+        serve = (sys.executable, "-m", "tenantry", "serve", "--port", "0", "--no-worker")
         async with started(*serve, core=GATEWAY_CORE, env=settings) as process:
             url = (await first_line(process)).removeprefix("Tenantry serves ")
             client = ApiClient(url, operator.strip())

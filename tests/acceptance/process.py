@@ -47,7 +47,7 @@ async def served(
     """
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tenantry", "serve", "--port", "0",
+            sys.executable, "-m", "tenantry", "serve", "--port", "0", "--no-worker",
             env=dict(settings),
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,

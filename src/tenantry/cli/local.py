@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from tenantry.db.store import open_store
 from tenantry.jobs.job import POOLS, Pool
 from tenantry.platform import Platform, migrate_store, open_platform
 from tenantry.security.scopes import OPERATOR_SCOPES, USUAL_OPERATOR_SCOPES
+from tenantry.workers.child import working
 
 T = TypeVar("T")
 
@@ -28,7 +30,14 @@ T = TypeVar("T")
 @click.command()
 @click.option("--host", help="Address to listen on (TENANTRY_HOST).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 picks one (TENANTRY_PORT).")
-def serve(host: str | None, port: int | None) -> None:
+@click.option(
+    "--worker/--no-worker",
+    "has_worker",
+    default=True,
+    show_default=True,
+    help="Have a worker beside the server; --no-worker where `tenantry worker` runs elsewhere.",
+)
+def serve(host: str | None, port: int | None, has_worker: bool) -> None:
     """Run the server until it is stopped; starts the embedded PostgreSQL unless a URL is set."""
     settings = Settings.from_environment()
     settings = replace(
@@ -38,13 +47,20 @@ def serve(host: str | None, port: int | None) -> None:
     )
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     leave_no_core()
-    run(run_server(settings, announce=lambda url: click.echo(f"Tenantry serves {url}")))
+    run(
+        run_server(
+            settings, lambda url: click.echo(f"Tenantry serves {url}"), has_worker=has_worker
+        )
+    )
 
 
-async def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
+async def run_server(
+    settings: Settings, announce: Callable[[str], None], *, has_worker: bool
+) -> None:
     """Serve until a signal ends it; `announce` gets the base URL once requests are answered."""
     async with (
         open_platform(settings) as platform,
+        working() if has_worker else nullcontext(),
         serving(platform, settings.host, settings.port) as server,
     ):
         announce(server.url)

@@ -1,7 +1,6 @@
 """A worker as a process: its limits, its signals, and the schedule of what nobody asks for."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import resource
@@ -80,27 +79,3 @@ async def _keep(schedule: Schedule) -> None:
         except StoreUnavailable:
             _LOG.warning("schedule_postponed")
         await asyncio.sleep(_ROUND_S)
-
-
-async def supervise(command: list[str], stopping: asyncio.Event) -> None:
-    """Run a worker as our child, anew whenever it ends, until `stopping`; it ends with us."""
-    while not stopping.is_set():
-        child = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
-        )
-        ended = asyncio.create_task(child.wait())
-        told = asyncio.create_task(stopping.wait())
-        try:
-            await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
-            if not ended.done():
-                child.terminate()
-            await ended
-        finally:
-            told.cancel()
-            if child.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    child.kill()
-        if not stopping.is_set():
-            _LOG.warning("worker_ended", extra={"status": child.returncode})
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), 1.0)
