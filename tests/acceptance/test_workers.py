@@ -1,70 +1,188 @@
-"""Durable work from end to end: the real server, a real worker process, real PostgreSQL."""
+"""Durable work from end to end: the real server, real worker processes, real PostgreSQL.
+
+One world for all, and an embedder that holds its answers, so that each test finds its jobs in the
+middle of their work.
+"""
 
 import asyncio
-import sys
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
 import pytest_asyncio
 
-from tests.acceptance.process import environment
+from tests.acceptance.worker import HEARTBEAT_S, Gate, gate_served, working
 from tests.service import ApiClient, Service
 from tests.worlds import Cluster
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-HANDBOOK = "# Refunds\n\nGoods may be returned within {days} days, says {name}.\n"
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.req("FAIR-3", "VEC-3")]
+_OVER = frozenset({"done", "failed", "cancelled"})
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def service(
+async def gated(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Service]:
-    """One served platform for the module, without workers."""
-    async with Service.create(cluster, tmp_path_factory.mktemp("data")) as service:
-        yield service
+) -> AsyncIterator[tuple[Service, Gate]]:
+    """One served platform for the module, without workers, and the gate of its embedder."""
+    folder = tmp_path_factory.mktemp("data")
+    async with (
+        gate_served(folder) as (gate, providers_file),
+        Service.create(cluster, folder, providers_file) as service,
+    ):
+        yield service, gate
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def worker(service: Service) -> AsyncIterator[asyncio.subprocess.Process]:
-    """One worker process for the module."""
-    settings = service.platform.settings
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tenantry", "worker", "--pool", "ingest", "--heartbeat", "4",
-        env=environment(
-            settings.data_dir,
-            TENANTRY_DATABASE_URL=settings.database_url,
-            TENANTRY_SECRETS_FILE=str(settings.secrets_file),
-        ),
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), 60)
-    assert line == b"Tenantry works on ingest\n"
-    yield process
-    process.terminate()
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+@pytest.fixture
+def service(gated: tuple[Service, Gate]) -> Service:
+    return gated[0]
 
 
-async def _ended(client: ApiClient, job: Any) -> Any:
+@pytest.fixture
+def gate(gated: tuple[Service, Gate]) -> Gate:
+    gated[1].is_open.set()
+    gated[1].asked.clear()
+    return gated[1]
+
+
+async def _accepted(client: ApiClient, name: str) -> Any:
+    text = f"# {name}\n\nThis is what {name} says.\n".encode()
+    answer = await client.upload("/v1/documents?wait=false", f"{name}.md", text)
+    assert answer.status == 202, answer.body
+    assert answer.headers["location"] == f"/v1/jobs/{answer.body['id']}"
+    return answer.body
+
+
+async def _over(client: ApiClient, job: Any) -> Any:
     async with asyncio.timeout(60):
-        while job["state"] not in {"done", "failed", "cancelled"}:
+        while job["state"] not in _OVER:
             await asyncio.sleep(0.1)
             job = (await client.get(f"/v1/jobs/{job['id']}")).body
     return job
 
 
-@pytest.mark.req("FAIR-3", "VEC-3")
-@pytest.mark.usefixtures("worker")
-async def test_document_is_accepted_at_once_and_searchable_when_its_job_is_done(
-    service: Service,
+def _counts(service: Service, ids: list[str]) -> tuple[int, int, int]:
+    """Documents, passages, and ledger rows of embedding that these jobs left."""
+    with service.admin() as admin:
+        row = admin.execute(
+            "SELECT (SELECT count(*) FROM tenantry.documents WHERE document_id = ANY (d.ids)),"
+            " (SELECT count(*) FROM tenantry.chunks WHERE document_id = ANY (d.ids)),"
+            " (SELECT count(*) FROM tenantry.usage_events WHERE request_id = ANY (d.requests)"
+            "   AND operation = 'embedding')"
+            " FROM (SELECT array_agg(subject::uuid) AS ids, array_agg('job-' || job_id) AS requests"
+            "         FROM tenantry.jobs WHERE job_id = ANY (%s::uuid[])) AS d",
+            [ids],
+        ).fetchone()
+    assert row is not None
+    return row
+
+
+async def test_a_document_is_accepted_at_once_and_there_when_its_job_is_done(
+    service: Service, gate: Gate
 ) -> None:
-    content = HANDBOOK.format(days=14, name="acme").encode()
-    accepted = await service.acme.upload("/v1/documents?wait=false", "refunds.md", content)
-    assert accepted.status == 202, accepted.body
-    job = await _ended(service.acme, accepted.body)
-    assert job["state"] == "done", job
-    document = await service.acme.get(f"/v1/documents/{job['document_id']}")
-    assert document.status == 200
+    job = await _accepted(service.acme, "handbook")
+    again = await _accepted(service.acme, "handbook")
+    assert (again["id"], job["state"]) == (job["id"], "queued")
+    assert (await service.acme.get(f"/v1/documents/{job['document_id']}")).status == 404
+    async with working(service):
+        events = await service.acme.get(f"/v1/jobs/{job['id']}/events")
+    shown = [orjson.loads(line[6:]) for line in events.body.splitlines() if line]
+    assert shown[-1]["state"] == "done"
+    assert shown[-1]["progress"] == {"done": 1, "total": 1}
+    found = await service.acme.get(f"/v1/documents/{job['document_id']}")
+    assert (found.status, found.body["title"]) == (200, "handbook.md")
+    assert _counts(service, [job["id"]]) == (1, 1, 1)
     assert (await service.globex.get(f"/v1/jobs/{job['id']}")).status == 404
-    assert (await service.globex.get(f"/v1/documents/{job['document_id']}")).status == 404
+    with service.admin() as admin:
+        assert admin.execute("SELECT count(*) FROM tenantry.job_inputs").fetchone() == (0,)
+
+
+async def test_a_killed_workers_jobs_are_finished_by_another_each_once(
+    service: Service, gate: Gate
+) -> None:
+    gate.is_open.clear()
+    clients = (service.acme, service.globex)
+    jobs = [(c, await _accepted(c, f"k{n}-{i}")) for n in range(3) for i, c in enumerate(clients)]
+    async with working(service, "--concurrency", "3") as killed:
+        await gate.reached(3)
+        killed.send(signal.SIGKILL)
+        await killed.gone()
+    async with working(service):
+        gate.is_open.set()
+        async with asyncio.timeout(HEARTBEAT_S + 8):
+            ended = [await _over(client, job) for client, job in jobs]
+    assert [job["state"] for job in ended] == ["done"] * 6
+    assert max(job["attempts"] for job in ended) == 2
+    assert _counts(service, [job["id"] for job in ended]) == (6, 6, 6)
+
+
+async def test_a_worker_that_was_stopped_and_wakes_up_changes_nothing(
+    service: Service, gate: Gate
+) -> None:
+    gate.is_open.clear()
+    job = await _accepted(service.acme, "zombie")
+    async with working(service) as stopped:
+        await gate.reached(1)
+        stopped.send(signal.SIGSTOP)
+        async with working(service):
+            await gate.reached(2)
+            stopped.send(signal.SIGCONT)
+            gate.is_open.set()
+            ended = await _over(service.acme, job)
+        stopped.send(signal.SIGTERM)
+        assert await stopped.gone() == 0
+    assert (ended["state"], ended["attempts"]) == ("done", 2)
+    assert _counts(service, [job["id"]]) == (1, 1, 1)
+
+
+async def test_jobs_are_cancelled_paused_and_deleted_under_way(
+    service: Service, gate: Gate
+) -> None:
+    gate.is_open.clear()
+    cancelled, paused, deleted = [await _accepted(service.acme, n) for n in ("c1", "p1", "d1")]
+    async with working(service):
+        await gate.reached(3)
+        for job, state in ((cancelled, "cancelled"), (paused, "paused")):
+            path = f"/v1/jobs/{job['id']}"
+            answer = await service.acme.call("PATCH", path, json={"state": state})
+            assert (answer.status, answer.body["state"]) == (200, state)
+        gone = await service.acme.delete(f"/v1/documents/{deleted['document_id']}")
+        assert gone.status == 204
+        gate.is_open.set()
+        path = f"/v1/jobs/{paused['id']}"
+        await service.acme.call("PATCH", path, json={"state": "waiting"})
+        assert (await _over(service.acme, paused))["state"] == "done"
+    assert (await service.acme.get(f"/v1/jobs/{deleted['id']}")).status == 404
+    for job in (cancelled, deleted):
+        assert (await service.acme.get(f"/v1/documents/{job['document_id']}")).status == 404
+    assert _counts(service, [cancelled["id"], paused["id"]]) == (1, 1, 1)
+
+
+async def test_a_worker_that_is_told_to_stop_gives_its_job_back(
+    service: Service, gate: Gate
+) -> None:
+    gate.is_open.clear()
+    job = await _accepted(service.acme, "handed-over")
+    async with working(service) as first:
+        await gate.reached(1)
+        first.send(signal.SIGTERM)
+        gate.is_open.set()  # within its grace it finishes what it has
+        assert await first.gone() == 0
+    assert (await _over(service.acme, job))["state"] == "done"
+
+
+async def test_a_file_that_cannot_be_read_fails_alone_and_says_why(
+    service: Service, gate: Gate
+) -> None:
+    bad = await service.acme.upload("/v1/documents?wait=false", "b.pdf", b"%PDF-1.7 no more")
+    good = await _accepted(service.acme, "good")
+    async with working(service):
+        failed = await _over(service.acme, bad.body)
+        assert (await _over(service.acme, good))["state"] == "done"
+    assert (failed["state"], failed["attempts"]) == ("failed", 1)
+    assert failed["error"]["code"] == "document_unreadable"
+    dead = await service.acme.get("/v1/jobs?state=failed")
+    assert [job["id"] for job in dead.body["data"]] == [failed["id"]]
+    assert (await service.acme.delete(f"/v1/jobs/{failed['id']}")).status == 204
+    assert (await service.acme.get("/v1/jobs?state=failed")).body["data"] == []
