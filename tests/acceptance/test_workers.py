@@ -13,7 +13,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from tests.acceptance.worker import HEARTBEAT_S, Gate, gate_served, working
+from tests.acceptance.worker import Gate, WorkerProcess, gate_served, working
 from tests.service import ApiClient, Service
 from tests.worlds import Cluster
 
@@ -32,6 +32,15 @@ async def gated(
         Service.create(cluster, folder, providers_file) as service,
     ):
         yield service, gate
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def worker(gated: tuple[Service, Gate]) -> AsyncIterator[WorkerProcess]:
+    """One worker for the module; it ends well when it is told to."""
+    async with working(gated[0]) as worker:
+        yield worker
+        worker.send(signal.SIGTERM)
+        assert await worker.gone() == 0
 
 
 @pytest.fixture
@@ -75,18 +84,20 @@ def _counts(service: Service, ids: list[str]) -> tuple[int, int, int]:
             [ids],
         ).fetchone()
     assert row is not None
-    return row
+    documents, passages, metered = row
+    return documents, passages, metered
 
 
 async def test_a_document_is_accepted_at_once_and_there_when_its_job_is_done(
-    service: Service, gate: Gate
+    service: Service, gate: Gate, worker: WorkerProcess
 ) -> None:
+    gate.is_open.clear()
     job = await _accepted(service.acme, "handbook")
     again = await _accepted(service.acme, "handbook")
     assert (again["id"], job["state"]) == (job["id"], "queued")
     assert (await service.acme.get(f"/v1/documents/{job['document_id']}")).status == 404
-    async with working(service):
-        events = await service.acme.get(f"/v1/jobs/{job['id']}/events")
+    gate.is_open.set()
+    events = await service.acme.get(f"/v1/jobs/{job['id']}/events")
     shown = [orjson.loads(line[6:]) for line in events.body.splitlines() if line]
     assert shown[-1]["state"] == "done"
     assert shown[-1]["progress"] == {"done": 1, "total": 1}
@@ -99,87 +110,68 @@ async def test_a_document_is_accepted_at_once_and_there_when_its_job_is_done(
 
 
 async def test_a_killed_workers_jobs_are_finished_by_another_each_once(
-    service: Service, gate: Gate
+    service: Service, gate: Gate, worker: WorkerProcess
 ) -> None:
     gate.is_open.clear()
+    worker.send(signal.SIGSTOP)
     clients = (service.acme, service.globex)
     jobs = [(c, await _accepted(c, f"k{n}-{i}")) for n in range(3) for i, c in enumerate(clients)]
     async with working(service, "--concurrency", "3") as killed:
         await gate.reached(3)
         killed.send(signal.SIGKILL)
         await killed.gone()
-    async with working(service):
-        gate.is_open.set()
-        async with asyncio.timeout(HEARTBEAT_S + 8):
-            ended = [await _over(client, job) for client, job in jobs]
+    worker.send(signal.SIGCONT)
+    gate.is_open.set()
+    ended = [await _over(client, job) for client, job in jobs]
     assert [job["state"] for job in ended] == ["done"] * 6
     assert max(job["attempts"] for job in ended) == 2
     assert _counts(service, [job["id"] for job in ended]) == (6, 6, 6)
 
 
 async def test_a_worker_that_was_stopped_and_wakes_up_changes_nothing(
-    service: Service, gate: Gate
+    service: Service, gate: Gate, worker: WorkerProcess
 ) -> None:
     gate.is_open.clear()
     job = await _accepted(service.acme, "zombie")
-    async with working(service) as stopped:
-        await gate.reached(1)
-        stopped.send(signal.SIGSTOP)
-        async with working(service):
-            await gate.reached(2)
-            stopped.send(signal.SIGCONT)
-            gate.is_open.set()
-            ended = await _over(service.acme, job)
-        stopped.send(signal.SIGTERM)
-        assert await stopped.gone() == 0
+    await gate.reached(1)
+    worker.send(signal.SIGSTOP)
+    async with working(service):
+        await gate.reached(2)
+        worker.send(signal.SIGCONT)
+        gate.is_open.set()
+        ended = await _over(service.acme, job)
     assert (ended["state"], ended["attempts"]) == ("done", 2)
     assert _counts(service, [job["id"]]) == (1, 1, 1)
 
 
 async def test_jobs_are_cancelled_paused_and_deleted_under_way(
-    service: Service, gate: Gate
+    service: Service, gate: Gate, worker: WorkerProcess
 ) -> None:
     gate.is_open.clear()
     cancelled, paused, deleted = [await _accepted(service.acme, n) for n in ("c1", "p1", "d1")]
-    async with working(service):
-        await gate.reached(3)
-        for job, state in ((cancelled, "cancelled"), (paused, "paused")):
-            path = f"/v1/jobs/{job['id']}"
-            answer = await service.acme.call("PATCH", path, json={"state": state})
-            assert (answer.status, answer.body["state"]) == (200, state)
-        gone = await service.acme.delete(f"/v1/documents/{deleted['document_id']}")
-        assert gone.status == 204
-        gate.is_open.set()
-        path = f"/v1/jobs/{paused['id']}"
-        await service.acme.call("PATCH", path, json={"state": "waiting"})
-        assert (await _over(service.acme, paused))["state"] == "done"
+    await gate.reached(3)
+    for job, state in ((cancelled, "cancelled"), (paused, "paused")):
+        answer = await service.acme.call("PATCH", f"/v1/jobs/{job['id']}", json={"state": state})
+        assert (answer.status, answer.body["state"]) == (200, state)
+    gone = await service.acme.delete(f"/v1/documents/{deleted['document_id']}")
+    assert gone.status == 204
+    gate.is_open.set()
+    path = f"/v1/jobs/{paused['id']}"
+    await service.acme.call("PATCH", path, json={"state": "waiting"})
+    assert (await _over(service.acme, paused))["state"] == "done"
     assert (await service.acme.get(f"/v1/jobs/{deleted['id']}")).status == 404
     for job in (cancelled, deleted):
         assert (await service.acme.get(f"/v1/documents/{job['document_id']}")).status == 404
     assert _counts(service, [cancelled["id"], paused["id"]]) == (1, 1, 1)
 
 
-async def test_a_worker_that_is_told_to_stop_gives_its_job_back(
-    service: Service, gate: Gate
-) -> None:
-    gate.is_open.clear()
-    job = await _accepted(service.acme, "handed-over")
-    async with working(service) as first:
-        await gate.reached(1)
-        first.send(signal.SIGTERM)
-        gate.is_open.set()  # within its grace it finishes what it has
-        assert await first.gone() == 0
-    assert (await _over(service.acme, job))["state"] == "done"
-
-
 async def test_a_file_that_cannot_be_read_fails_alone_and_says_why(
-    service: Service, gate: Gate
+    service: Service, gate: Gate, worker: WorkerProcess
 ) -> None:
     bad = await service.acme.upload("/v1/documents?wait=false", "b.pdf", b"%PDF-1.7 no more")
     good = await _accepted(service.acme, "good")
-    async with working(service):
-        failed = await _over(service.acme, bad.body)
-        assert (await _over(service.acme, good))["state"] == "done"
+    failed = await _over(service.acme, bad.body)
+    assert (await _over(service.acme, good))["state"] == "done"
     assert (failed["state"], failed["attempts"]) == ("failed", 1)
     assert failed["error"]["code"] == "document_unreadable"
     dead = await service.acme.get("/v1/jobs?state=failed")
