@@ -1,7 +1,7 @@
 """The one gate before every call to a model, in one fixed order: breaker, budget, fair turn.
 
     async with admission.admit(ctx, ask) as ticket:
-        ...                     # what must be durable before the call leaves is written meanwhile
+        await ticket.announce() # what must be durable before the call leaves is written meanwhile
         await ticket.turn()     # the slot: from here on the call may leave
         ...
         ticket.answered()       # the account has begun to answer
@@ -14,7 +14,8 @@ assistant's turn takes one for each model call, and gives it back before its too
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from uuid import UUID
 
 from tenantry.core.clock import Clock
 from tenantry.core.errors import (
@@ -37,6 +38,11 @@ from tenantry.fairness.pool import Pool, Wish
 from tenantry.fairness.records import BreakerChanged, Journal
 from tenantry.fairness.turns import Turn
 from tenantry.isolation.context import TenantContext
+from tenantry.limits.budgets import Budgets
+from tenantry.limits.complexity import Use
+from tenantry.limits.reservation import Reservation
+from tenantry.limits.rules import Ask as BudgetAsk
+from tenantry.metering.ledger import CallIntent, Ledger, OpenCall
 from tenantry.metering.usage import TokenUsage
 from tenantry.providers.base import UpstreamAccount
 from tenantry.providers.calls import Overloaded
@@ -62,26 +68,42 @@ class Ask:
 
     Attributes:
         account: whose key it goes out with.
-        bound: the most it can use.
+        intent: what the ledger is told of it, with the most it can use.
         lane: in which it waits.
     """
 
     account: UpstreamAccount
-    bound: TokenUsage
+    intent: CallIntent
     lane: Lane = "interactive"
+
+    def budgeted(self, ctx: TenantContext) -> BudgetAsk:
+        """Whose budgets it counts in."""
+        intent = self.intent
+        return BudgetAsk.of(ctx, intent.provider, intent.model, intent.assistant_id)
 
 
 class Admission:
     """Lets calls of every tenant through, each when it is its turn."""
 
-    def __init__(self, terms: Mapping[str, AccountTerms], audit: AuditSink, clock: Clock) -> None:
+    def __init__(
+        self,
+        terms: Mapping[str, AccountTerms],
+        budgets: Budgets,
+        ledger: Ledger,
+        audit: AuditSink,
+        clock: Clock,
+    ) -> None:
         """With the terms of the platform's accounts, by name.
 
         Attributes:
+            budgets: every tenant's budgets.
+            ledger: where calls are announced.
             breakers: every breaker of this process.
             capacity: every pool of it, and what tenants weigh.
             journal: what happened lately.
         """
+        self.budgets = budgets
+        self.ledger = ledger
         self.journal = Journal()
         self.breakers = Breakers()
         self.capacity = Capacity(terms, clock, self.journal)
@@ -91,7 +113,7 @@ class Admission:
     @asynccontextmanager
     async def admit(self, ctx: TenantContext, ask: Ask) -> AsyncIterator["Ticket"]:
         """A ticket for the block; see `enter`."""
-        ticket = self.enter(ctx, ask)
+        ticket = await self.enter(ctx, ask)
         try:
             yield ticket
         except BaseException as error:
@@ -99,11 +121,13 @@ class Admission:
             raise
         await ticket.leave(None)
 
-    def enter(self, ctx: TenantContext, ask: Ask) -> "Ticket":
+    async def enter(self, ctx: TenantContext, ask: Ask) -> "Ticket":
         """A ticket that must `leave`; its turn has still to be awaited.
 
         Raises:
             BreakerOpen, AccountLimited, CredentialRefused: the account is left alone just now.
+            BudgetExhausted: a budget has no room for the most the call can use.
+            StoreUnavailable: nobody can say whether there is room.
             QueueFull: too much of the tenant waits already.
             FairTurnDeadline: its turn would not come in time.
         """
@@ -112,14 +136,31 @@ class Admission:
         permit = breaker.ask(now, max(0.0, ctx.deadline - now) + _GRACE_S)
         if isinstance(permit, Closed):
             raise _refusal(ask.account, permit)
-        pool = self.capacity.of(ask.account)
-        weight = self.capacity.weight(ctx.tenant)
+        held: Reservation | None = None
         try:
-            turn = pool.join(Wish(ctx.tenant, weight, units(ask.bound), ask.lane, ctx.deadline))
+            held = await self.budgets.reserve(ctx, ask.budgeted(ctx), self.most(ask))
+            pool = self.capacity.of(ask.account)
+            weight, count = self.capacity.weight(ctx.tenant), units(ask.intent.bound)
+            turn = pool.join(Wish(ctx.tenant, weight, count, ask.lane, ctx.deadline))
         except BaseException:
+            if held is not None:
+                held.release()
             breaker.left(permit)
             raise
-        return Ticket(self, ctx, ask, _Pass(breaker, permit), pool, turn)
+        return Ticket(self, ctx, ask, _Pass(breaker, permit, held), pool, turn)
+
+    def most(self, ask: Ask) -> Use:
+        """The most a call can use, as budgets count."""
+        return self.use(ask, ask.intent.bound)
+
+    def use(self, ask: Ask, usage: TokenUsage) -> Use:
+        """What a call used, as budgets count."""
+        return Use(
+            usage.input_tokens,
+            usage.cached_tokens,
+            usage.output_tokens,
+            cost_picousd=self.ledger.cost(ask.intent, usage),
+        )
 
     async def judged(
         self, ctx: TenantContext, ask: Ask, passed: "_Pass", failure: "_Failure"
@@ -156,10 +197,13 @@ class Admission:
         return self._clock.monotonic()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Pass:
+    """What a call was let through with."""
+
     breaker: Breaker
     permit: Permit
+    held: Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +240,30 @@ class Ticket:
         """How long the call waited for its turn."""
         return max(0.0, self._turn.started - self._turn.since)
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """`RateLimit` headers of the budget that is nearest its limit."""
+        return self._passed.held.headers(self._admission.seconds())
+
+    async def announce(self) -> OpenCall:
+        """Write the call's intent, which names the lease of its budgets; durable on return.
+
+        Raises:
+            BudgetExhausted: the lease was over, and there is no room for another.
+            InvalidRequest: the intent's figures are none that can be.
+            StoreUnavailable: it cannot be written; the call must then not be made.
+        """
+
+        async def write(lease: UUID | None) -> OpenCall:
+            intent = replace(self._ask.intent, lease_id=lease)
+            return await self._admission.ledger.open(self._ctx, intent)
+
+        most, budgeted = self._admission.most(self._ask), self._ask.budgeted(self._ctx)
+        self._passed.held, opened = await self._admission.budgets.under_lease(
+            self._ctx, budgeted, most, write, self._passed.held
+        )
+        return opened
+
     async def turn(self) -> None:
         """Return when the call may leave.
 
@@ -230,6 +298,7 @@ class Ticket:
         if was_sent:
             used = 0.0 if self._usage is None else units(self._usage)
         self._pool.give_back(self._turn, used)
+        self._settle_budgets()
         failure = _failure(error) if was_sent else None
         if failure is None:
             if error is None or _is_answer(error):
@@ -241,6 +310,14 @@ class Ticket:
         elif failure.verdict == "failed":
             self._pool.troubled(self._ctx.tenant)
         await self._admission.judged(self._ctx, self._ask, self._passed, failure)
+
+    def _settle_budgets(self) -> None:
+        """Give back what the call did not use; all of it, if it never left."""
+        if self._sent_at is None:
+            self._passed.held.release()
+        else:
+            used = self._usage or TokenUsage()
+            self._passed.held.settle(self._admission.use(self._ask, used))
 
 
 def _failure(error: BaseException | None) -> _Failure | None:

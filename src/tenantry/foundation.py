@@ -3,6 +3,7 @@
 import secrets as random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from uuid import UUID
 
 from tenantry.core.clock import Clock
 from tenantry.core.settings import Settings
@@ -11,9 +12,16 @@ from tenantry.isolation.context import ContextMint
 from tenantry.isolation.doors import Doors
 from tenantry.isolation.notices import Notices
 from tenantry.isolation.signing import ContextSigner
-from tenantry.isolation.transaction import Database
+from tenantry.isolation.transaction import Database, Transaction
 from tenantry.isolation.weights import Weights
+from tenantry.limits.authority import PostgresAuthority
+from tenantry.limits.budgets import Budgets
+from tenantry.limits.complexity import Use, WeightBook
+from tenantry.limits.plans import BudgetPlans
+from tenantry.limits.reaper import Charged
+from tenantry.limits.rules import Ask
 from tenantry.metering.lease import ProcessLease
+from tenantry.metering.leases import leased_calls
 from tenantry.metering.ledger import Ledger
 from tenantry.metering.prices import PriceBook
 from tenantry.metering.writer import LedgerWriter
@@ -41,6 +49,8 @@ class Foundation:
         refused: sign-ins that failed.
         prices: the price book.
         ledger: the usage ledger.
+        budgets: what tenants may use, in this replica.
+        plans: where budgets are set.
     """
 
     settings: Settings
@@ -57,6 +67,8 @@ class Foundation:
     refused: RefusedSignIns
     prices: PriceBook
     ledger: Ledger
+    budgets: Budgets
+    plans: BudgetPlans
 
     @classmethod
     async def build(
@@ -90,6 +102,11 @@ class Foundation:
         writer = LedgerWriter(doors.ledger, mint, signer, audit)
         stack.push_async_callback(writer.close)
         ledger = Ledger(db, writer, prices, clock, instance=instance)
+        plans = BudgetPlans(db, doors.operator, audit)
+        book = WeightBook(await plans.weights())
+        budgets = Budgets(PostgresAuthority(db, audit), book, clock)
+        notices.add(budgets.listener())
+        stack.push_async_callback(budgets.close)
         return cls(
             settings,
             store,
@@ -105,4 +122,34 @@ class Foundation:
             refused,
             prices,
             ledger,
+            budgets,
+            plans,
         )
+
+
+async def charged_calls(tx: Transaction, lease_id: UUID) -> list[Charged] | None:
+    """What the ledger holds of a lease's calls, as budgets count; None while some still run."""
+    found = await leased_calls(tx, lease_id)
+    if found is None:
+        return None
+    return [
+        Charged(
+            Ask(
+                UUID(calls.actor.removeprefix("member:"))
+                if calls.actor.startswith("member:")
+                else None,
+                calls.key_id,
+                calls.assistant_id,
+                calls.provider,
+                calls.model,
+            ),
+            Use(
+                calls.usage.input_tokens,
+                calls.usage.cached_tokens,
+                calls.usage.output_tokens,
+                cost_picousd=calls.cost_picousd,
+                requests=calls.calls,
+            ),
+        )
+        for calls in found
+    ]

@@ -41,6 +41,7 @@ from tenantry.jobs.jobs import Jobs
 from tenantry.knowledge.documents import Documents
 from tenantry.knowledge.ingest import Ingestor
 from tenantry.knowledge.retrieve import Retriever
+from tenantry.limits.plans import BudgetPlans
 from tenantry.memory.patterns import Patterns
 from tenantry.metering.ledger import Ledger
 from tenantry.metering.price_list import install_default_prices
@@ -125,6 +126,7 @@ class Platform:
     assistants: Assistants
     conversations: Conversations
     admission: Admission
+    plans: BudgetPlans
     agent: AgentLoop
     gateway: Gateway
     cursors: Cursors
@@ -197,17 +199,15 @@ def _prepare(store: Store) -> None:
 
 
 def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
-    settings, clock, db, audit, ledger = (
-        base.settings, base.clock, base.db, base.audit, base.ledger
-    )  # fmt: skip
+    settings, clock, ledger = base.settings, base.clock, base.ledger
+    db, audit = base.db, base.audit
     secrets, operator, standing = base.store.secrets, base.doors.operator, base.standing
-    pepper = bytes.fromhex(secrets.key_pepper)
+    pepper, most_bytes = bytes.fromhex(secrets.key_pepper), settings.max_upload_bytes
     tokens = TokenIssuer(bytes.fromhex(secrets.token_key), clock)
-    most_bytes = settings.max_upload_bytes
     keys = _kept(stack, key_encryption(settings.vault_keys, settings.data_dir, clock=clock))
     pools = (services := _lent(stack, base, keys)).pools
     registry = (providers := _providers(stack, base, services)).platform
-    admission = Admission(registry.terms(), audit, clock)
+    admission = Admission(registry.terms(), base.budgets, ledger, audit, clock)
     connectors = _kept(stack, ConnectorCatalog(services))
     files = _kept(stack, FileStore(services, most_bytes))
     embedder, results = registry.embedder, ResultFiles(db)
@@ -252,6 +252,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         conversations=Conversations(db, audit),
         agent=_agent(base, admission, providers, Toolbox(tools)),
         admission=admission,
+        plans=base.plans,
         gateway=Gateway(admission, ledger, audit, clock),
         cursors=Cursors(bytes.fromhex(secrets.cursor_key)),
         mint=base.mint,

@@ -21,10 +21,11 @@ from tenantry.core.errors import (
     VaultUnavailable,
 )
 from tenantry.core.ids import TenantId
-from tenantry.foundation import Foundation
+from tenantry.foundation import Foundation, charged_calls
 from tenantry.isolation.context import Actor, TenantContext
 from tenantry.isolation.tenants import TenantDirectory
 from tenantry.jobs.jobs import Jobs
+from tenantry.limits.reaper import LeaseReaper
 from tenantry.metering.storage import StorageMeter
 from tenantry.metering.sweeper import Sweeper
 from tenantry.pools.pools import Pools
@@ -68,9 +69,10 @@ class Upkeep:
             await asyncio.wait(tasks)
 
     async def refresh_prices(self) -> None:
-        """Take up versions of the price book that were published since."""
+        """Take up versions of the price book that were published since, and models' weights."""
         async with self.base.doors.operator.autocommit() as statements:
             await self.base.prices.refresh(statements)
+        self.base.budgets.weights.replace(await self.base.plans.weights())
 
     async def each_tenant(self, task: str) -> AsyncIterator[TenantContext]:
         """A context in each tenant, one after the other, for background work called `task`."""
@@ -111,9 +113,18 @@ class Upkeep:
             # Such as an index too large for the server's memory: no other tenant's matter.
             _LOG.warning("index_postponed", extra={"tenant": str(ctx.tenant)})
 
+    def reaper(self) -> LeaseReaper:
+        """Settles the leases of replicas that were killed."""
+        base = self.base
+        return LeaseReaper(
+            base.db, base.doors.operator, charged_calls, base.budgets.weights, self.context
+        )
+
     def _works(self) -> list[Coroutine[Any, Any, None]]:
         return [
             Sweeper(self.base.doors.operator).run(),
+            self.base.budgets.run(),
+            self.reaper().run(),
             self.base.notices.run(),
             self.pools.run(),
             self.base.weights.run(self.admission.capacity.reweigh),

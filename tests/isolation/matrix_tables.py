@@ -98,6 +98,10 @@ async def table_rows(arena: Arena) -> dict[str, tuple[str, ...]]:
         admin.execute(_PLATFORM_ROWS)
         if admin.execute("SELECT FROM tenantry.price_versions").fetchone() is None:
             _add_prices(admin)
+        admin.execute(
+            "INSERT INTO tenantry.complexity_weights VALUES ('p', 'm', 1, 1, 1, 1, 1)"
+            " ON CONFLICT DO NOTHING"
+        )
     rows = {}
     columns = columns_of(arena)
     for actor, door in doors(arena).items():

@@ -19,6 +19,8 @@ _ALL_TENANTS = {
     "tenants auth": "a credential is looked up before its tenant is known",
     "tenants operator": "operators keep the directory of tenants",
     "usage_events operator": "operators see what each tenant used",
+    "budget_plans operator": "operators set each tenant's plan and calendar",
+    "budget_leases operator": "leases whose holder is gone are looked for in all tenants",
     "break_glass_grants operator": "operators see who holds a grant, and why",
     "audit_events audit": "the log is verified whole, every chain of it",
     "audit_heads audit": "the log is verified whole, every chain of it",

@@ -104,6 +104,7 @@ class ModelBoundary:
 
         Raises:
             BoundaryCrossed: a segment of the prompt is another tenant's.
+            BudgetExhausted: a budget has no room for it.
             QueueFull, FairTurnDeadline: the tenant's turn would not come, or did not in time.
             StoreUnavailable: manifest or intent cannot be written; nothing has left.
             ProviderError: the provider failed; `ProviderTimeout` when the deadline passed.
@@ -112,9 +113,9 @@ class ModelBoundary:
         if ctx.deadline <= self._clock.monotonic():
             raise ProviderTimeout(_OUT_OF_TIME)
         request = call.request()
-        ask = Ask(call.route.account, most_tokens(request), call.lane)
+        ask = Ask(call.route.account, self._intent(ctx, call, request), call.lane)
         async with self._admission.admit(ctx, ask) as ticket:
-            charge = await to_its_end(self._announce(ctx, call, request, charges))
+            charge = await to_its_end(self._announce(ctx, call, request, charges, ticket))
             try:
                 await ticket.turn()
             except BaseException:
@@ -172,24 +173,13 @@ class ModelBoundary:
         call: ModelCall,
         request: ChatRequest,
         charges: list[Charge],
+        ticket: Ticket,
     ) -> Charge:
         """Manifest and intent, at the same time; the charge is known even if the manifest fails."""
-        route, allowed = call.route, most_tokens(request)
-        lifetime_s = max(60.0, ctx.deadline - self._clock.monotonic() + 60.0)
-        intent = CallIntent(
-            "chat",
-            route.provider,
-            route.upstream,
-            allowed,
-            call.assistant_id,
-            lifetime_s,
-            route.account.name,
-            route.account.payer,
+        record = self._record(
+            ctx, "model.called", "allowed", call.route.name, _manifest(call, request)
         )
-        record = self._record(ctx, "model.called", "allowed", route.name, _manifest(call, request))
-        opened, recorded = await asyncio.gather(
-            self._ledger.open(ctx, intent), record, return_exceptions=True
-        )
+        opened, recorded = await asyncio.gather(ticket.announce(), record, return_exceptions=True)
         if isinstance(opened, BaseException):
             raise opened
         charge = Charge(opened)
@@ -198,6 +188,20 @@ class ModelBoundary:
             charge.ended = True
             raise recorded
         return charge
+
+    def _intent(self, ctx: TenantContext, call: ModelCall, request: ChatRequest) -> CallIntent:
+        route = call.route
+        lifetime_s = max(60.0, ctx.deadline - self._clock.monotonic() + 60.0)
+        return CallIntent(
+            "chat",
+            route.provider,
+            route.upstream,
+            most_tokens(request),
+            call.assistant_id,
+            lifetime_s,
+            route.account.name,
+            route.account.payer,
+        )
 
     async def _record(
         self, ctx: TenantContext, action: str, outcome: Outcome, target: str, detail: _Detail

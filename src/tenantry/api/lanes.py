@@ -1,5 +1,7 @@
 """In which lane a request waits for its fair turn, and how it is told how long it did."""
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 
 from tenantry.api.streaming import Headers
@@ -22,6 +24,11 @@ def lane_of(request: Request) -> Lane:
     if asked == "batch":
         return "batch"
     raise InvalidRequest(f"{LANE_HEADER}: interactive or batch is needed.")
+
+
+def encoded(headers: Mapping[str, str]) -> Headers:
+    """Headers as they go on the wire."""
+    return tuple((name.encode(), value.encode()) for name, value in headers.items())
 
 
 def queued(queue_s: float) -> Headers:

@@ -7,7 +7,13 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tenantry.core.errors import AlreadyMade, StoreUnavailable, TenantryError, TooSlow
+from tenantry.core.errors import (
+    AlreadyMade,
+    BudgetExhausted,
+    StoreUnavailable,
+    TenantryError,
+    TooSlow,
+)
 from tenantry.providers.surfaces import PATHS
 
 _LOG = logging.getLogger("tenantry.api")
@@ -49,6 +55,7 @@ def problem_body(error: TenantryError, request_id: str) -> dict[str, object]:
 
     `error` repeats it in the form that OpenAI's clients read: one body serves both.
     """
+    facts = {"budget": error.facts} if isinstance(error, BudgetExhausted) else {}
     return {
         "type": f"https://tenantry.dev/problems/{error.code}",
         "title": _TITLES.get(error.http_status, "Error"),
@@ -56,6 +63,7 @@ def problem_body(error: TenantryError, request_id: str) -> dict[str, object]:
         "detail": error.message,
         "code": error.code,
         "request_id": request_id,
+        **facts,
         "error": {"message": error.message, "type": error.code, "code": error.code, "param": None},
     }
 
@@ -65,12 +73,14 @@ def problem_headers(error: TenantryError) -> dict[str, str]:
     headers = {"content-type": MEDIA_TYPE, "cache-control": "no-store"}
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
-    if error.retryable:
+    if error.retryable or error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s or 2)))
     if isinstance(error, TooSlow):
         headers["connection"] = "close"  # the rest of the body is not waited for
     if isinstance(error, AlreadyMade):
         headers["x-should-retry"] = "false"  # clients of both providers' repeat a 409 by themselves
+    if isinstance(error, BudgetExhausted):
+        headers |= error.headers
     return headers
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.types import Send
 
-from tenantry.api.lanes import lane_of, queued
+from tenantry.api.lanes import encoded, lane_of, queued
 from tenantry.api.streaming import send_chunks, while_connected
 from tenantry.core.errors import InvalidRequest
 from tenantry.fairness.bulkheads import Lane
@@ -49,7 +49,8 @@ async def pass_on(
     async def work() -> None:
         route = await platform.providers.resolve_raw(ctx, model_in(asked.given))
         answer = await platform.gateway.call(ctx, route, asked, departure, lane)
-        await send_chunks(send, answer.media_type, answer.chunks, queued(answer.queue_s))
+        told = (*queued(answer.queue_s), *encoded(answer.headers))
+        await send_chunks(send, answer.media_type, answer.chunks, told)
 
     await while_connected(request.receive, work(), departure)
 

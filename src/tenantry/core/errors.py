@@ -13,7 +13,8 @@
     ├── SecretUnreadable, VaultUnavailable
     ├── ProviderError ── ProviderUnavailable ── BreakerOpen, AccountLimited;
     │     ProviderTimeout; ProviderRejected ── CredentialRefused; ProviderMalformed
-    ├── StoreUnavailable
+    ├── BudgetExhausted
+    ├── StoreUnavailable ── LeaseLost
     └── StartupRefused
 
 The class docstring is the default message. `code` is stable: clients may switch on it.
@@ -21,6 +22,8 @@ The class docstring is the default message. `code` is stable: clients may switch
 foreign id, SQL of ours, or a path.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -292,6 +295,36 @@ class StoreUnavailable(TenantryError):
     code = "store_unavailable"
     http_status = 503
     retryable = True
+
+
+class LeaseLost(StoreUnavailable):
+    """The lease of the budgets was over before the call could be made. Try again."""
+
+    code = "lease_lost"
+
+
+class BudgetExhausted(TenantryError):
+    """A budget has no room for this call.
+
+    Attributes:
+        facts: which budget, for the problem document.
+        headers: the standard rate limit headers.
+    """
+
+    code = "budget_exhausted"
+    http_status = 429
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after_s: float | None = None,
+        facts: Mapping[str, object] = MappingProxyType({}),
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.facts = facts
+        self.headers = headers
 
 
 class StartupRefused(TenantryError):

@@ -35,12 +35,13 @@ class _CallersFaultError(RequestRejected):
 class RawAnswer:
     """What goes back to the client: media type and bytes. Iterate to the end, or `aclose`.
 
-    `queue_s` is how long the call waited for its turn.
+    `queue_s` is how long the call waited for its turn; `headers` tell what is left of its budgets.
     """
 
     media_type: str
     chunks: AsyncIterator[bytes]
     queue_s: float
+    headers: Mapping[str, str]
 
 
 class Gateway:
@@ -72,19 +73,31 @@ class Gateway:
 
         Raises:
             InvalidRequest: it is not what it must be, or the model is not asked by this API.
+            BudgetExhausted: a budget has no room for it.
             QueueFull, FairTurnDeadline: its turn would not come, or did not come in time.
             ProviderError: it could not be reached, or refused; the call is settled then.
             StoreUnavailable: the intent or the manifest cannot be written; nothing was sent.
         """
         door = route.door(asked.form.surface)
         request = asked.prepare(route)
-        ticket = self._admission.enter(ctx, Ask(route.account, request.bound, lane))
+        intent = CallIntent(
+            asked.form.operation,
+            route.provider,
+            route.upstream_model,
+            request.bound,
+            account=route.account.name,
+            payer=route.account.payer,
+            key=asked.request_key,
+        )
+        ticket = await self._admission.enter(ctx, Ask(route.account, intent, lane))
+        headers = ticket.headers
         call = await self._announced(ctx, route, asked, request, ticket)
         response = await self._send(route, door, call, departure)
         if request.stream:
             answer = self._relay.stream(call, response)
-            return RawAnswer("text/event-stream", answer, ticket.queue_s)
-        return RawAnswer("application/json", self._relay.whole(call, response), ticket.queue_s)
+            return RawAnswer("text/event-stream", answer, ticket.queue_s, headers)
+        whole = self._relay.whole(call, response)
+        return RawAnswer("application/json", whole, ticket.queue_s, headers)
 
     async def _announced(
         self,
@@ -96,7 +109,7 @@ class Gateway:
     ) -> RunningCall:
         """The call, announced while it waits for its turn."""
         try:
-            opened = await self._announce(ctx, route, asked, request)
+            opened = await self._announce(ctx, route, asked, request, ticket)
         except BaseException as error:
             await ticket.leave(error)
             raise
@@ -133,21 +146,17 @@ class Gateway:
         return response
 
     async def _announce(
-        self, ctx: TenantContext, route: RawRoute, asked: Asked, request: RawRequest
+        self,
+        ctx: TenantContext,
+        route: RawRoute,
+        asked: Asked,
+        request: RawRequest,
+        ticket: Ticket,
     ) -> OpenCall:
         """Manifest and intent, both durable; at the same time, so that they cost one wait."""
-        intent = CallIntent(
-            asked.form.operation,
-            route.provider,
-            route.upstream_model,
-            request.bound,
-            account=route.account.name,
-            payer=route.account.payer,
-            key=asked.request_key,
-        )
-        opening = asyncio.create_task(self._ledger.open(ctx, intent))
+        opening = asyncio.create_task(ticket.announce())
         try:
-            if intent.key is not None:
+            if asked.request_key is not None:
                 # First: a call that was made before is not written down as another.
                 await asyncio.shield(opening)
             await self._manifest(ctx, route, request)

@@ -22,11 +22,19 @@ Role = Literal["owner", "admin", "analyst", "viewer", "operator", "worker"]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: a member of the tenant, an operator provisioning it, or a background worker."""
+    """Who acts: a member of the tenant, an operator provisioning it, or a background worker.
+
+    Attributes:
+        kind: which of them.
+        id: the member, the operator, or the kind of work.
+        role: what it may be allowed.
+        key_id: the API key it signed in with; None for a token.
+    """
 
     kind: ActorKind
     id: UUID
     role: Role
+    key_id: UUID | None = None
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}"
@@ -130,7 +138,8 @@ class ContextMint:
         deadline: float,
     ) -> bytes:
         fields = (
-            tenant.hex, actor.kind, actor.id.hex, actor.role, sorted(scopes), request_id, deadline
+            tenant.hex, actor.kind, actor.id.hex, actor.role, actor.key_id and actor.key_id.hex,
+            sorted(scopes), request_id, deadline,
         )  # fmt: skip
         # A literal of Python's: each text is quoted and what is in it escaped, so that no field's
         # content can be moved into its neighbour.

@@ -23,6 +23,8 @@ BREAK_GLASS_TABLES = (
 )  # fmt: skip
 """What a break-glass session can read: content and its record, never keys."""
 
+_PLAN = "(set_by = 'operator'::text)"
+
 SAFE_SEARCH_PATH = "pg_catalog, pg_temp"
 """Of definer-rights functions: nothing a caller can create in comes before PostgreSQL's own."""
 
@@ -123,7 +125,25 @@ def _policies_of_jobs() -> frozenset[FurtherPolicy]:
     )  # fmt: skip
 
 
-FURTHER_POLICIES = _policies() | _policies_of_jobs()
+def _budget_policies() -> frozenset[FurtherPolicy]:
+    fence = "append_usage() looks for an intent's lease; a changed budget ends every lease"
+    return frozenset(
+        {
+            FurtherPolicy("tenantry.budget_plans", "plans", "tenantry_operator", "*",
+                          "operators set each tenant's plan and calendar", check="true"),
+            FurtherPolicy("tenantry.budgets", "plan", "tenantry_operator", "*",
+                          "operators set each tenant's plan; its own budgets they do not see",
+                          condition=_PLAN, check=_PLAN),
+            FurtherPolicy("tenantry.budget_leases", "overdue", "tenantry_operator", "r",
+                          "leases whose holder is gone are looked for in all tenants"),
+            FurtherPolicy("tenantry.budget_plans", "keeper", OWNER_ROLE, "*", fence, check="true"),
+            FurtherPolicy("tenantry.budget_leases", "keeper", OWNER_ROLE, "*", fence,
+                          check="true"),
+        }
+    )  # fmt: skip
+
+
+FURTHER_POLICIES = _policies() | _budget_policies() | _policies_of_jobs()
 
 PLATFORM_TABLES: Mapping[str, str] = MappingProxyType(
     {
@@ -131,6 +151,7 @@ PLATFORM_TABLES: Mapping[str, str] = MappingProxyType(
         "tenantry.operator_keys": "keys of operators",
         "tenantry.price_versions": "one price book for all",
         "tenantry.prices": "one price book for all",
+        "tenantry.complexity_weights": "a model weighs the same for all",
     }
 )
 """Tables of schema `tenantry` without a tenant, and why."""
@@ -159,6 +180,8 @@ DEFINERS: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenantry.rebase_jobs": frozenset({"tenantry_queue"}),
         "tenantry.tell_weight": frozenset(),
         "tenantry.tell_models": frozenset(),
+        "tenantry.tell_budgets": frozenset(),
+        "tenantry.tell_calendar": frozenset(),
     }
 )
 """Functions that run with the owner's rights, and the roles that may call them."""
@@ -179,6 +202,11 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.usage_events": _READ_ADD,  # a ledger is never rewritten
         "tenantry.price_versions": "SELECT",
         "tenantry.prices": "SELECT",
+        "tenantry.budget_plans": "SELECT UPDATE(epoch)",  # whoever may not write cannot lock
+        "tenantry.budgets": _ALL,  # the operator's are guarded by a trigger
+        "tenantry.budget_counters": _ALL,
+        "tenantry.budget_leases": _ALL,
+        "tenantry.budget_alerts": _READ_ADD,
         "tenantry.assistants": _ALL,
         "tenantry.assistant_versions": _READ_ADD,
         "tenantry.conversations": _ALL,
@@ -228,6 +256,10 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.usage_events": "SELECT",
         "tenantry.price_versions": _READ_ADD,
         "tenantry.prices": _READ_ADD,
+        "tenantry.budget_plans": "SELECT INSERT UPDATE",
+        "tenantry.budgets": _ALL,
+        "tenantry.budget_leases": "SELECT",
+        "tenantry.complexity_weights": _ALL,
         "tenantry.break_glass_grants": _GRANT_SEEN,
         "tenantry.job_shares": "SELECT INSERT UPDATE(weight) UPDATE(most_at_once)",
     },

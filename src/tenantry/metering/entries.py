@@ -41,6 +41,8 @@ class Entry:
         payer: whose account that is.
         request_key: of an intent: digest of the client's key, under which no other call goes in.
         request_digest: of an intent: digest of what was asked under that key.
+        lease_id: of an intent: the lease of the budgets that it is made under.
+        key_id: of an intent: the API key that asked for it.
     """
 
     call_id: CallId
@@ -77,6 +79,8 @@ class Entry:
     image_tokens: int = 0
     request_key: str = ""
     request_digest: str = ""
+    lease_id: UUID | None = None
+    key_id: UUID | None = None
 
     @property
     def usage(self) -> TokenUsage:

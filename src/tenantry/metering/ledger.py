@@ -50,6 +50,7 @@ class CallIntent:
         account: name of the account whose key it goes out with.
         payer: whose account that is; a tenant's own costs nothing here.
         key: the client's key, under which the call is made once.
+        lease_id: the lease of the tenant's budgets that it is made under.
     """
 
     operation: Operation
@@ -61,6 +62,7 @@ class CallIntent:
     account: str = ""
     payer: Payer = "platform"
     key: RequestKey | None = None
+    lease_id: UUID | None = None
 
 
 @dataclass(slots=True)
@@ -110,6 +112,7 @@ class Ledger:
             InvalidRequest: the bound or the lifetime is no figure that can be.
             AlreadyMade: a call with this key was made; see `once`.
             KeyReused: something else was asked under this key.
+            LeaseLost: the tenant has budgets, and this is no live lease of theirs.
             StoreUnavailable: the intent cannot be written; the call must then not be made.
         """
         if intent.lifetime_s <= 0 or intent.bound.plausible() != intent.bound:
@@ -130,6 +133,12 @@ class Ledger:
                 return
             await refuse_repeated(ctx, self._db, key, number)
         raise AlreadyMade("This call failed too often under this key; use another.")
+
+    def cost(self, intent: CallIntent, usage: TokenUsage) -> int:
+        """What a call that is opened now and uses this much costs, in pico-USD."""
+        version = self._prices.version_at(self._clock.now())
+        rates = self._prices.rates(version, intent.provider, intent.model, intent.payer)
+        return rates.of_tokens(usage) if rates else 0
 
     async def progress(
         self, ctx: TenantContext, call: OpenCall, usage: TokenUsage, *, upstream_id: str = ""
@@ -291,6 +300,8 @@ class Ledger:
             upstream_id=storable(upstream[:_UPSTREAM_ID_LENGTH]) if upstream else "",
             account=intent.account,
             payer=intent.payer,
+            lease_id=intent.lease_id if is_intent else None,
+            key_id=ctx.actor.key_id if is_intent else None,
             **figures(usage, rates),
         )
 

@@ -177,3 +177,22 @@ SELECT DISTINCT e.call_id::text AS given, e.tenant_id, e.call_id
 UNION
 SELECT DISTINCT e.upstream_id, e.tenant_id, e.call_id
   FROM tenantry.usage_events AS e WHERE e.upstream_id = ANY (%(upstream)s::text[]) AND e.upstream_id <> ''
+
+-- name: calls_of_lease
+-- Rows: what the calls of a lease used, by who asked whom; `open` counts those that have not ended.
+-- A settled call counts as it is settled; one that was swept as the most it could use.
+SELECT i.actor, i.key_id, i.assistant_id, i.provider, i.model,
+       count(*) FILTER (WHERE c.call_id IS NULL) AS open, count(*) AS calls,
+       sum(CASE c.kind WHEN 'settled' THEN c.input_tokens ELSE i.input_tokens END)
+           AS input_tokens,
+       sum(CASE c.kind WHEN 'settled' THEN c.cached_tokens ELSE 0 END) AS cached_tokens,
+       sum(CASE c.kind WHEN 'settled' THEN c.output_tokens ELSE i.output_tokens END)
+           AS output_tokens,
+       sum(CASE c.kind WHEN 'settled' THEN c.cost_picousd ELSE i.cost_picousd END)
+           AS cost_picousd
+  FROM tenantry.usage_events AS i
+  LEFT JOIN tenantry.usage_events AS c
+         ON c.tenant_id = i.tenant_id AND c.call_id = i.call_id
+            AND c.kind IN ('settled', 'swept', 'recorded')
+ WHERE i.tenant_id = %(tenant)s AND i.lease_id = %(lease_id)s AND i.kind = 'intent'
+ GROUP BY i.actor, i.key_id, i.assistant_id, i.provider, i.model

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from tenantry.core.errors import BoundaryCrossed
+from tenantry.core.errors import BoundaryCrossed, LeaseLost
 from tenantry.core.events import AuditSink
 from tenantry.core.group_commit import GroupCommit
 from tenantry.db.queries import load
@@ -49,6 +49,7 @@ class LedgerWriter:
         Raises:
             ContextInvalid: the context is not one our authentication made.
             BoundaryCrossed: the database does not believe the row; recorded.
+            LeaseLost: an intent without a live lease of the tenant's budgets; nothing was added.
             StoreUnavailable: it cannot be written, or too much waits to be.
         """
         self._mint.verify(ctx)
@@ -60,6 +61,8 @@ class LedgerWriter:
         if outcome == "refused":
             await self._audit.record(ctx.event("ledger.row", "refused", "database", "usage_events"))
             raise BoundaryCrossed
+        if outcome == "fenced":
+            raise LeaseLost
         return outcome == "added"
 
     async def close(self) -> None:

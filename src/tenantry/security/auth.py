@@ -14,7 +14,7 @@ from uuid import UUID
 
 from tenantry.core.errors import Forbidden, Unauthenticated
 from tenantry.core.events import AuditEvent
-from tenantry.core.ids import PLATFORM, MemberId, TenantId
+from tenantry.core.ids import PLATFORM, TenantId
 from tenantry.db.queries import load
 from tenantry.isolation.context import Actor, ContextMint, TenantContext
 from tenantry.isolation.statements import RoleDatabase
@@ -22,7 +22,7 @@ from tenantry.security.keys import ApiKey
 from tenantry.security.refused_sign_ins import RefusedSignIns
 from tenantry.security.scopes import ROLE_SCOPES
 from tenantry.security.standing import Row, Standing
-from tenantry.security.tokens import TokenIssuer
+from tenantry.security.tokens import MemberToken, TokenIssuer
 
 _SQL = load("tenantry.security")
 _TOUCH_EVERY = timedelta(minutes=1)
@@ -88,12 +88,16 @@ class Authenticator:
         """
         deadline, asked = self._clock.monotonic() + timeout_s, _Asked(request_id, source)
         if credential.startswith("tnt_"):
-            tenant, member, role, scopes = await self._by_key(credential, asked)
+            row = await self._by_key(credential, asked)
+            key_id, member, scopes = row["key_id"], row["member_id"], frozenset(row["scopes"])
+            tenant = TenantId(row["tenant_id"])
         else:
-            tenant, member, role, scopes = await self._by_token(credential, asked)
+            token, row = await self._by_token(credential, asked)
+            key_id, member, scopes = None, token.member, token.scopes
+            tenant = token.tenant
         # A key keeps the scopes it was given, but never more than the member's role has today.
-        granted = scopes & ROLE_SCOPES[role]
-        actor = Actor("member", member, role)  # type: ignore[arg-type]  # the table checks the role
+        granted = scopes & ROLE_SCOPES[row["role"]]
+        actor = Actor("member", member, row["role"], key_id)
         return self._mint.mint(tenant, actor, granted, request_id, deadline)
 
     async def operator(self, credential: str, request_id: str, source: str = "") -> Operator:
@@ -131,9 +135,7 @@ class Authenticator:
         deadline = self._clock.monotonic() + 60
         return self._mint.mint(tenant, actor, frozenset({"provision"}), request_id, deadline)
 
-    async def _by_key(
-        self, credential: str, asked: _Asked
-    ) -> tuple[TenantId, MemberId, str, frozenset[str]]:
+    async def _by_key(self, credential: str, asked: _Asked) -> Row:
         key = ApiKey.parse(credential)
         if key is None or key.kind != "live":
             await self._refuse(PLATFORM, "key.unknown", credential[:17], asked)
@@ -143,7 +145,7 @@ class Authenticator:
         tenant = TenantId(row["tenant_id"])
         if not self._is_live(row) or not _is_active(row):
             await self._refuse(tenant, "key.refused", str(row["key_id"]), asked)
-        return tenant, MemberId(row["member_id"]), row["role"], frozenset(row["scopes"])
+        return row
 
     async def _look_up(self, key: ApiKey, asked: _Asked) -> Row:
         moment = self._standing.moment
@@ -161,9 +163,7 @@ class Authenticator:
         self._standing.remember(bytes(row["digest"]), tenant, row, moment)
         return row
 
-    async def _by_token(
-        self, credential: str, asked: _Asked
-    ) -> tuple[TenantId, MemberId, str, frozenset[str]]:
+    async def _by_token(self, credential: str, asked: _Asked) -> tuple[MemberToken, Row]:
         try:
             token = self._tokens.read(credential)
         except Unauthenticated:
@@ -179,7 +179,7 @@ class Authenticator:
                 self._standing.remember((token.tenant, token.member), token.tenant, row, moment)
         if row is None or not _is_active(row):
             await self._refuse(token.tenant, "token.refused", str(token.member), asked)
-        return token.tenant, token.member, row["role"], token.scopes
+        return token, row
 
     def _matching(self, key: ApiKey, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         digest = key.digest(self._pepper)

@@ -18,6 +18,9 @@ from tenantry.core.clock import Clock
 from tenantry.core.errors import NotFound
 from tenantry.core.ids import ConversationId
 from tenantry.isolation.context import TenantContext
+from tenantry.limits.authority import PostgresAuthority
+from tenantry.limits.budgets import Budgets
+from tenantry.limits.complexity import WeightBook
 from tenantry.metering.ledger import Ledger
 from tenantry.metering.prices import PriceBook, PriceRow, PriceVersion
 from tenantry.metering.usage import TokenUsage
@@ -116,7 +119,9 @@ class Stage:
 
     def boundary(self, clock: Clock | None = None) -> ModelBoundary:
         clock = clock or self.world.clock
-        admission = Admission({}, self.world.audit, clock)
+        authority = PostgresAuthority(self.world.db, self.world.audit)
+        budgets = Budgets(authority, WeightBook(), clock)
+        admission = Admission({}, budgets, self.ledger, self.world.audit, clock)
         return ModelBoundary(admission, self.world.audit, self.ledger, clock)
 
     def route(self, model: ChatModel, most: int = 1000) -> ModelRoute:

@@ -16,6 +16,7 @@ NOT_CONTENT = {
     "vault_keys", "vault_secrets",
     # What we keep about a tenant.
     "usage_events", "audit_events", "audit_heads", "break_glass_grants", "break_glass_sessions",
+    "budget_plans", "budgets", "budget_counters", "budget_leases", "budget_alerts",
     # An index over what is counted, like any other.
     "vector_shelves", "vector_changes",
     # Heads of rows that are counted.
