@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-NAMES = ("rls_tax", "platform_cost", "pools", "sql_guard", "scheduler", "gateway")
+NAMES = ("rls_tax", "platform_cost", "pools", "sql_guard", "scheduler", "fairness", "gateway")
 
 
 def main(chosen: list[str]) -> int:
