@@ -53,6 +53,7 @@ from tenantry.pools.pools import Pools
 from tenantry.providers.base import Embedder
 from tenantry.providers.directory import ModelDirectory
 from tenantry.providers.embedded_e5 import EmbeddedE5
+from tenantry.providers.fair_embedder import FairEmbedder
 from tenantry.providers.own.accounts import AccountServices, ProviderAccounts
 from tenantry.providers.own.clients import OwnClients
 from tenantry.providers.own.models import OwnModels
@@ -132,6 +133,11 @@ class Platform:
     cursors: Cursors
     mint: ContextMint = field(repr=False)
 
+    @property
+    def passages(self) -> FairEmbedder:
+        """The embedder for passages of many tenants, in turns."""
+        return self.providers.platform.fair_embedder(self.admission.capacity)
+
     async def check_database(self) -> None:
         """Return if PostgreSQL answers.
 
@@ -210,9 +216,9 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     admission = Admission(registry.terms(), base.budgets, ledger, audit, clock)
     connectors = _kept(stack, ConnectorCatalog(services))
     files = _kept(stack, FileStore(services, most_bytes))
-    embedder, results = registry.embedder, ResultFiles(db)
+    embedder, passages = registry.embedder, registry.fair_embedder(admission.capacity)
     patterns = Patterns(db, embedder, ledger, audit)
-    retriever = Retriever(db, embedder, ledger, clock)
+    retriever, results = Retriever(db, embedder, ledger, clock), ResultFiles(db)
     tools = ToolServices(connectors, results, retriever, patterns, audit, clock)
     tenants, storage = TenantDirectory(operator), StorageMeter(db, base.prices, clock)
     rotation, shelves, jobs = Rotation(db, keys, audit, clock), Shelves(db, audit), Jobs(db, audit)
@@ -237,7 +243,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         embedder=embedder,
         jobs=jobs,
         documents=Documents(db, audit, jobs),
-        ingestor=Ingestor(db, embedder, ledger, audit, jobs, max_bytes=most_bytes),
+        ingestor=Ingestor(db, passages, ledger, audit, jobs, max_bytes=most_bytes),
         connectors=connectors,
         pools=pools,
         upkeep=Upkeep(

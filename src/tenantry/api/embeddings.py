@@ -40,8 +40,8 @@ async def embeddings(platform: Platform, request: Request, send: Send) -> None:
 
 async def _own(platform: Platform, ctx: TenantContext, body: Mapping[str, Any], send: Send) -> None:
     texts = _texts(body.get("input"))
-    embedder = platform.embedder
-    vectors = await embedder.embed_passages(texts)
+    embedder = platform.passages
+    vectors = await embedder.embed_passages(ctx, texts, "interactive")
     tokens = await asyncio.to_thread(sum, map(embedder.count_tokens, texts))
     async with platform.db.tenant(ctx) as tx:
         await platform.ledger.record_embedding(tx, embedder.name, tokens)

@@ -6,6 +6,8 @@ may be called twice; nobody waits longer than agreed.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tenantry.core.clock import Clock
@@ -122,6 +124,18 @@ class Pool:
         waited_s = turn.started - turn.since
         if waited_s >= _NOTED_FROM_S:
             self._note(turn, waited_s, waiting.why)
+
+    @asynccontextmanager
+    async def slot(self, wish: Wish) -> AsyncIterator[None]:
+        """A slot for the block, which uses what was wished for; see `join` and `wait`."""
+        turn = self.join(wish)
+        used = None
+        try:
+            await self.wait(turn)
+            used = wish.cost
+            yield
+        finally:
+            self.give_back(turn, used)
 
     def give_back(self, turn: Turn, used: float | None) -> None:
         """The call has ended and used so many units; None if it was never made."""

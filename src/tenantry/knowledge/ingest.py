@@ -29,7 +29,7 @@ from tenantry.knowledge.formats import MEDIA_TYPES, Format, format_of
 from tenantry.knowledge.parse.parsed import ParsedDocument
 from tenantry.knowledge.parser import DocumentParser
 from tenantry.metering.ledger import Ledger
-from tenantry.providers.base import Embedder
+from tenantry.providers.fair_embedder import FairEmbedder
 from tenantry.vectors.passages import NewPassage, add_passages
 
 _SQL = load("tenantry.knowledge")
@@ -69,7 +69,7 @@ class Ingestor:
     def __init__(
         self,
         db: Database,
-        embedder: Embedder,
+        embedder: FairEmbedder,
         ledger: Ledger,
         audit: AuditSink,
         jobs: Jobs,
@@ -185,7 +185,7 @@ class Ingestor:
         vectors, tokens = [], 0
         for start in range(0, len(texts), _BATCH):
             batch = texts[start : start + _BATCH]
-            vectors.append(await self._embedder.embed_passages(batch))
+            vectors.append(await self._embedder.embed_passages(ctx, batch))
             tokens += await asyncio.to_thread(sum, map(self._embedder.count_tokens, batch))
             if progress is not None:
                 progress(start + len(batch), len(texts))

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tenantry.core.errors import NotFound, StartupRefused
-from tenantry.fairness.accounts import AccountTerms
+from tenantry.fairness.accounts import AccountTerms, Own
+from tenantry.fairness.capacity import Capacity
 from tenantry.fairness.concurrency import Bounds
 from tenantry.providers.accounts import Account, open_account
 from tenantry.providers.base import Embedder, ModelRoute, UpstreamAccount
+from tenantry.providers.fair_embedder import PROCESSORS, FairEmbedder, processors_terms
 from tenantry.providers.keyless import KeylessAnswerer, Thresholds
 from tenantry.providers.matching import Likeness
 from tenantry.providers.openai_embeddings import EmbeddingModel, OpenAICompatibleEmbedder
@@ -61,6 +63,7 @@ class ProviderRegistry:
     ) -> None:
         self._accounts = dict(accounts)
         self._embedder = embedder
+        self.embeds_with: UpstreamAccount | Own = PROCESSORS
         answerer = KeylessAnswerer(embedder, thresholds)
         own = UpstreamAccount(KEYLESS)
         self._routes = {
@@ -94,12 +97,19 @@ class ProviderRegistry:
             for entry in listed.accounts
         }
         embedder = _embedder(listed.embedder, accounts) if listed.embedder else embedded
-        return cls(accounts, embedder, _thresholds(listed))
+        registry = cls(accounts, embedder, _thresholds(listed))
+        if listed.embedder:
+            registry.embeds_with = UpstreamAccount(listed.embedder.account)
+        return registry
 
     @property
     def embedder(self) -> Embedder:
         """The one embedder of the deployment; vectors of two are never mixed."""
         return self._embedder
+
+    def fair_embedder(self, capacity: Capacity) -> FairEmbedder:
+        """The embedder for passages of many tenants, in turns."""
+        return FairEmbedder(self._embedder, capacity, self.embeds_with)
 
     def routes(self) -> tuple[ModelRoute, ...]:
         """Every model that can answer, the keyless answerer first."""
@@ -136,10 +146,11 @@ class ProviderRegistry:
     def terms(self) -> dict[str, AccountTerms]:
         """What each account bears at once, by its name."""
         entries = {name: account.entry.concurrency for name, account in self._accounts.items()}
-        return {
+        terms = {
             name: AccountTerms(Bounds(it.min, it.max, it.first), it.queue, it.wait_s)
             for name, it in entries.items()
         }
+        return {**terms, **processors_terms()}
 
     async def close(self) -> None:
         """Drop every connection, and let go of local models."""

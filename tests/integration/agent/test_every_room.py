@@ -22,6 +22,7 @@ from tenantry.providers.openai_compatible import OpenAICompatibleModel
 from tenantry.providers.upstream import HttpUpstream
 from tenantry.sessions.assistants import Draft
 from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
+from tests.embedders import in_turns
 from tests.integration.agent.stage import MODEL, QUESTION, Stage, answer, asking, without_marker
 from tests.integration.memory.words import WordEmbedder
 from tests.providers.replies import CallOf, Reply
@@ -59,7 +60,7 @@ class House:
         self.patterns = Patterns(world.db, embedder, stage.ledger, world.audit)
         self.ingestor = Ingestor(
             world.db,
-            embedder,
+            in_turns(embedder, world.clock),
             stage.ledger,
             world.audit,
             Jobs(world.db, world.audit),

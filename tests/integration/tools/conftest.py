@@ -21,6 +21,7 @@ from tenantry.metering.ledger import Ledger
 from tenantry.metering.prices import PriceBook, PriceRow, PriceVersion
 from tenantry.tools.executor import Ceilings, Executed, ToolExecutor
 from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
+from tests.embedders import in_turns
 from tests.integration.memory.words import WordEmbedder
 from tests.sources.json_api import DOCUMENT, json_api
 from tests.sources.lent import lent
@@ -78,7 +79,12 @@ async def workshop(world: World, orders_api: str) -> AsyncIterator[Workshop]:
     catalog, files = ConnectorCatalog(services_lent), FileStore(services_lent, 1 << 20)
     patterns = Patterns(world.db, embedder, ledger, world.audit)
     ingestor = Ingestor(
-        world.db, embedder, ledger, world.audit, Jobs(world.db, world.audit), max_bytes=1 << 20
+        world.db,
+        in_turns(embedder, world.clock),
+        ledger,
+        world.audit,
+        Jobs(world.db, world.audit),
+        max_bytes=1 << 20,
     )
     stock = {}
     for ctx, month, days, mark in (

@@ -1,0 +1,12 @@
+"""Embedders for rooms that are put together by hand."""
+
+from tenantry.core.clock import Clock
+from tenantry.fairness.capacity import Capacity
+from tenantry.fairness.records import Journal
+from tenantry.providers.base import Embedder
+from tenantry.providers.fair_embedder import FairEmbedder, processors_terms
+
+
+def in_turns(embedder: Embedder, clock: Clock) -> FairEmbedder:
+    """The embedder, in whose turns nobody else takes part."""
+    return FairEmbedder(embedder, Capacity(processors_terms(), clock, Journal()))
