@@ -7,12 +7,12 @@ from typing import Any
 
 from tenantry.connectors.csv_text import TableContent, check_names
 from tenantry.connectors.duckdb_process import DuckDbProcesses, Job, LineTooLong, answers
-from tenantry.connectors.sandbox import Limits
 from tenantry.connectors.slots import Slots
 from tenantry.connectors.stored_files import Incoming, StoredFiles
 from tenantry.core.errors import DocumentUnreadable, QueryFailed
 from tenantry.core.events import Json
 from tenantry.core.off_loop import off_loop
+from tenantry.core.sandbox import Limits
 from tenantry.isolation.context import TenantContext
 
 _LONGEST_TYPE = 200

@@ -25,7 +25,7 @@ from typing import Any
 
 import duckdb
 
-from tenantry.connectors import sandbox
+from tenantry.core import sandbox
 from tenantry.db.queries import parse
 
 _STATEMENTS = parse(Path(__file__).with_name("duckdb.sql").read_text("utf-8"))

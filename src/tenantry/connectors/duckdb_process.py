@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import orjson
 
-from tenantry.connectors.sandbox import Limits
 from tenantry.connectors.slots import Slots
 from tenantry.core.errors import QueryFailed, StoreUnavailable
 from tenantry.core.events import Json
+from tenantry.core.sandbox import Limits
 from tenantry.isolation.context import TenantContext
 
 _PROGRAM = "tenantry.connectors.duckdb_child"

@@ -23,7 +23,6 @@ from tenantry.connectors.collected import Collected
 from tenantry.connectors.data_tables import FILES_KIND, DataTable, DataTables
 from tenantry.connectors.duckdb_process import DuckDbProcesses, Job, LineTooLong, answers
 from tenantry.connectors.guarding import admit
-from tenantry.connectors.sandbox import Limits
 from tenantry.connectors.slots import Slots
 from tenantry.connectors.sql_guard import Approved, Scope
 from tenantry.connectors.sql_relations import Relation
@@ -37,6 +36,7 @@ from tenantry.core.errors import (
 )
 from tenantry.core.events import Json
 from tenantry.core.off_loop import off_loop
+from tenantry.core.sandbox import Limits
 from tenantry.isolation.context import TenantContext
 
 _LIMITS = Limits(memory_bytes=512 * 1024 * 1024, threads=2, cpu_s=120)

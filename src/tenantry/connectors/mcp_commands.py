@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from tenantry.connectors.sandbox import Limits
 from tenantry.core.errors import StartupRefused
+from tenantry.core.sandbox import Limits
 
 WALLS = frozenset({"files", "network", "processes"})
 """What is built around a program; an operator may do without one, in so many words."""

@@ -20,10 +20,10 @@ from tenantry.connectors.duckdb_process import (
     LineTooLong,
     answers,
 )
-from tenantry.connectors.sandbox import Limits, landlock_version
 from tenantry.connectors.slots import Slots
 from tenantry.core.errors import QueryFailed
 from tenantry.core.events import Json
+from tenantry.core.sandbox import Limits, landlock_version
 from tenantry.isolation.context import TenantContext
 from tests.unit.connectors.statements import legitimate, sample_tables
 
@@ -145,7 +145,7 @@ async def test_what_would_reach_outside_fails_even_without_the_guard(
 def test_duckdb_is_locked_whatever_statement_runs(tmp_path: Path) -> None:
     script = (
         "import sys, duckdb\n"
-        "from tenantry.connectors import duckdb_child, sandbox\n"
+        "from tenantry.connectors import duckdb_child\nfrom tenantry.core import sandbox\n"
         "limits = sandbox.Limits(1 << 28, 3, 60)\n"
         "connection = duckdb_child._connect(limits, [5])\n"
         "def setting(name):\n"

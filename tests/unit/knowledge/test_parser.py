@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenantry.core import sandbox
 from tenantry.core.errors import DocumentUnreadable, TenantryError, TooLarge, UnsupportedMedia
 from tenantry.core.ids import TenantId
 from tenantry.isolation.context import Actor, ContextMint, TenantContext
@@ -209,6 +211,40 @@ def test_a_confined_process_has_given_up(probe: str, said: str) -> None:
     told = subprocess.run(command, capture_output=True, text=True, env={}, check=False)
     assert told.stdout.strip() == said, told.stderr
     assert resource.getrlimit(resource.RLIMIT_CPU)[0] != 60
+
+
+@pytest.mark.req("VEC-3")
+@pytest.mark.skipif(sandbox.landlock_version() == 0, reason="this kernel has no Landlock")
+@pytest.mark.parametrize(
+    "probe",
+    [
+        "open({foreign!r}).read()",
+        "open('/etc/passwd').read()",
+        "open('/proc/self/environ').read()",
+        "open(f'/proc/{{os.getppid()}}/environ').read()",
+        "os.listdir(os.path.dirname({foreign!r}))",
+        "os.unlink({foreign!r})",
+        "socket.create_connection(('127.0.0.1', {port}), 2)",
+        "os.execv('/bin/true', ['true'])",
+        "os.kill(os.getppid(), 0)",
+    ],
+)
+def test_a_process_that_a_document_took_over_reaches_nothing(tmp_path: Path, probe: str) -> None:
+    foreign = tmp_path / "vault.key"
+    foreign.write_text("a secret of the server's")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        attempt = probe.format(foreign=str(foreign), port=listener.getsockname()[1])
+        script = (
+            "import encodings.idna, os, socket, zipfile\n"
+            "from tenantry.knowledge.parse.process import enclose\nenclose()\n"
+            "import encodings.koi8_r  # Python's own files are there still\n"
+            f"try:\n    {attempt}\n    print('reached')\nexcept PermissionError:\n"
+            "    print('refused')\n"
+        )
+        command = [sys.executable, "-I", "-B", "-c", script]
+        told = subprocess.run(command, capture_output=True, text=True, env={}, check=False)
+    assert told.stdout.strip() == "refused", told.stderr
+    assert foreign.exists()
 
 
 @pytest.mark.req("VEC-3")

@@ -17,8 +17,8 @@ import pytest
 from tenantry.connectors.base import QueryLimits
 from tenantry.connectors.catalog import ConnectorCatalog
 from tenantry.connectors.mcp_commands import Command
-from tenantry.connectors.sandbox import Limits
 from tenantry.core.errors import InvalidRequest, QueryFailed, QueryTimeout
+from tenantry.core.sandbox import Limits
 from tests.integration.connectors.mcp.conftest import Desk
 from tests.sources import mcp_prober
 

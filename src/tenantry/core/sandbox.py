@@ -1,9 +1,9 @@
 """Confines a process, so that not even a hole in what it runs reaches a neighbour.
 
-For the process of DuckDB and those of operators' programs; runs inside them and uses the standard
-library only. Two walls: resource limits, everywhere;
-and Landlock on Linux 5.13 and later, by which the kernel refuses to open any file but those named,
-to execute anything, to connect or bind TCP (6.7) and to signal other processes (6.12).
+For the processes of DuckDB, of parsed documents and of operators' programs; runs inside them and
+uses the standard library only. Two walls: resource limits, everywhere; and Landlock on Linux 5.13
+and later, by which the kernel refuses to open any file but those named, to execute anything, to
+connect or bind TCP (6.7) and to signal other processes (6.12).
 Where the kernel has no Landlock, DuckDB's own lockdown and the guard stand alone, and programs of
 an operator's are not started unless the operator does without it.
 
@@ -34,6 +34,10 @@ _SCOPES_SINCE, _ABSTRACT_SOCKETS_AND_SIGNALS = 6, 3
 _SYSTEM = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/ssl", "/etc/pki",
     "/etc/alternatives", "/etc/localtime",
+)  # fmt: skip
+_LIBRARIES = (
+    "/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib",
+    "/etc/ld.so.cache",
 )  # fmt: skip
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # DuckDB reads the machine's limits from here while it starts, and fails where it may not.
@@ -102,8 +106,7 @@ def confine(readable: Iterable[int], writable: Iterable[int] = ()) -> bool:
     version = landlock_version()
     if version == 0:
         return False
-    if len(list(Path("/proc/self/task").iterdir())) != 1:
-        raise OSError("other threads run already")
+    _refuse_threads()
     ruleset = _ruleset(version)
     for descriptor in readable:
         _allow(ruleset, descriptor, _READ_FILE)
@@ -112,6 +115,26 @@ def confine(readable: Iterable[int], writable: Iterable[int] = ()) -> bool:
         _allow(ruleset, descriptor, _READ_FILE | _WRITE_FILE | truncate)
     for path in _MACHINE:
         _allow_path(ruleset, path, _READ_FILE)
+    _restrict(ruleset)
+    return True
+
+
+def confine_reading(readable: Iterable[str]) -> bool:
+    """Let this process read these files and folders, and libraries, and nothing else, ever.
+
+    Returns:
+        False where the kernel has no Landlock.
+
+    Raises:
+        OSError: the kernel has it and would not, or other threads run already.
+    """
+    version = landlock_version()
+    if version == 0:
+        return False
+    _refuse_threads()
+    ruleset = _ruleset(version)
+    for path in (*_LIBRARIES, *readable):
+        _allow_path(ruleset, path, _READ_FILE | _READ_DIR)
     _restrict(ruleset)
     return True
 
@@ -146,6 +169,12 @@ def confine_tree(readable: Iterable[str], writable: Iterable[str], *, network: b
         _allow_path(ruleset, path, every & ~_EXECUTE & ~_MAKE_DEVICES, is_needed=True)
     _restrict(ruleset)
     return True
+
+
+def _refuse_threads() -> None:
+    # Landlock binds the calling thread and those it starts: others would stay free.
+    if len(list(Path("/proc/self/task").iterdir())) != 1:
+        raise OSError("other threads run already")
 
 
 def _restrict(ruleset: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tenantry.connectors import sandbox
+from tenantry.core import sandbox
 
 pytestmark = [
     pytest.mark.req("CON-3"),
@@ -21,7 +21,7 @@ pytestmark = [
 # Runs what an attacker would who had taken the process over, and says what came of each attempt.
 _TAKEN_OVER = """
 import encodings.idna, json, os, signal, socket, sys, threading
-from tenantry.connectors import sandbox
+from tenantry.core import sandbox
 own, target = int(sys.argv[1]), int(sys.argv[2])
 foreign, port = sys.argv[3], int(sys.argv[4])
 confined = sandbox.confine([own], [target])
@@ -122,7 +122,7 @@ def test_duckdb_reaches_nothing_else_even_without_its_own_lockdown(tmp_path: Pat
     (tmp_path / "own.txt").write_text("acme's own")
     script = (
         "import duckdb, sys\n"
-        "from tenantry.connectors import sandbox\n"
+        "from tenantry.core import sandbox\n"
         "sandbox.confine([int(sys.argv[1])])\n"
         "connection = duckdb.connect()\n"
         "def read(path):\n"
@@ -161,7 +161,7 @@ def test_limits_are_set_for_good() -> None:
     limits = sandbox.Limits(memory_bytes=1_000_000, threads=2, cpu_s=7, file_bytes=5)
     script = (
         "import resource, sys\n"
-        "from tenantry.connectors import sandbox\n"
+        "from tenantry.core import sandbox\n"
         "sandbox.limit_resources(sandbox.Limits(*map(int, sys.argv[1:])))\n"
         "names = ('CORE', 'CPU', 'FSIZE', 'NOFILE')\n"
         "print([resource.getrlimit(getattr(resource, 'RLIMIT_' + n)) for n in names])\n"
@@ -176,7 +176,7 @@ def test_limits_are_set_for_good() -> None:
 def test_limits_never_rise_above_what_the_process_was_given() -> None:
     script = (
         "import resource\n"
-        "from tenantry.connectors import sandbox\n"
+        "from tenantry.core import sandbox\n"
         "resource.setrlimit(resource.RLIMIT_CPU, (3, 3))\n"
         "sandbox.limit_resources(sandbox.Limits(1, 1, 60))\n"
         "print(resource.getrlimit(resource.RLIMIT_CPU))\n"
