@@ -211,9 +211,9 @@ class ScriptedProvider:
     ) -> web.StreamResponse:
         headers = {"content-type": "text/event-stream", **reply.headers}
         response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
         wire, outcome = _Wire(response, reply), "finished"
         try:
+            await response.prepare(request)
             for event in form.events(turn):
                 if reply.fault and call.streamed_tokens >= reply.fault_after:
                     outcome = "faulted"

@@ -26,6 +26,7 @@ TENANT_HEADERS = frozenset(
         "x-original-url", "x-rewrite-url", "x-http-method-override", "x-method-override",
     }
 )  # fmt: skip
+_TENANT_HEADERS = frozenset(name.encode() for name in TENANT_HEADERS)
 BOUNDARY_FIELDS = frozenset(
     {
         "tenant", "tenant_id", "tenantid", "org", "org_id", "organization_id", "account_id",
@@ -71,7 +72,7 @@ async def authenticate(platform: Platform, request: Request, scope: str) -> Tena
         platform.settings.request_timeout_s,
         _source(request),
     )
-    named = sorted(TENANT_HEADERS.intersection(headers))
+    named = sorted(n.decode() for n, _ in request.scope["headers"] if n in _TENANT_HEADERS)
     if named:
         await record_refusal(platform, ctx, "request.tenant_header", named[0])
         raise BoundaryCrossed("The tenant comes from the credential alone; send no such header.")

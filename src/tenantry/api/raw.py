@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.types import Send
 
 from tenantry.api.lanes import encoded, lane_of, queued
-from tenantry.api.streaming import send_chunks, while_connected
+from tenantry.api.streaming import send_chunks, send_whole, while_connected
 from tenantry.core.errors import InvalidRequest
 from tenantry.fairness.bulkheads import Lane
 from tenantry.gateway.forms import Asked
@@ -49,8 +49,11 @@ async def pass_on(
     async def work() -> None:
         route = await platform.providers.resolve_raw(ctx, model_in(asked.given))
         answer = await platform.gateway.call(ctx, route, asked, departure, lane)
-        told = (*queued(answer.queue_s), *encoded(answer.headers))
-        await send_chunks(send, answer.media_type, answer.chunks, told)
+        headers = (*queued(answer.queue_s), *encoded(answer.headers))
+        if isinstance(answer.body, bytes):
+            await send_whole(send, "application/json", answer.body, headers)
+        else:
+            await send_chunks(send, "text/event-stream", answer.body, headers)
 
     await while_connected(request.receive, work(), departure)
 

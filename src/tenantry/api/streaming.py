@@ -12,6 +12,10 @@ Headers = Sequence[tuple[bytes, bytes]]
 T = TypeVar("T")
 
 
+_UNWATCHED_S = 0.1
+"""What is answered sooner is not worth a task that watches its client."""
+
+
 class Leaving(Protocol):
     """What to do with work whose client has left."""
 
@@ -32,38 +36,56 @@ async def while_connected(
     With `leaving`, the work may go on for a moment before it is cancelled; what it sends is lost.
     """
     task = cast("asyncio.Task[None]", asyncio.current_task())  # a coroutine runs in one
-    patience: asyncio.TimerHandle | None = None
-    is_over = has_left = False
-
-    def cancel() -> None:
-        nonlocal has_left
-        has_left = True
-        task.cancel()
-
-    def seen(watch: "asyncio.Task[None]") -> None:
-        nonlocal patience
-        if is_over or watch.cancelled():
-            return
-        if leaving is not None and (wait_s := leaving.begin()):
-            patience = task.get_loop().call_later(wait_s, cancel)
-        else:
-            cancel()
-
-    watch = asyncio.create_task(_disconnected(receive))
-    watch.add_done_callback(seen)
+    watch = _Watch(receive, task, leaving)
     try:
         await work
     except asyncio.CancelledError:
-        if not has_left:
+        if not watch.has_cancelled:
             raise
         task.uncancel()
     finally:
-        is_over = True
-        watch.cancel()
-        if patience is not None:
-            patience.cancel()
-        if leaving is not None:
-            leaving.end()
+        watch.end()
+
+
+class _Watch:
+    """Watches whether a client is still there, while a task works for it."""
+
+    def __init__(
+        self, receive: Receive, task: "asyncio.Task[None]", leaving: Leaving | None
+    ) -> None:
+        self.has_cancelled = False
+        self._receive = receive
+        self._task = task
+        self._leaving = leaving
+        self._watching: asyncio.Task[None] | None = None
+        self._is_over = False
+        self._next = task.get_loop().call_later(_UNWATCHED_S, self._begin)
+
+    def end(self) -> None:
+        """The work is done."""
+        self._is_over = True
+        self._next.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._leaving is not None:
+            self._leaving.end()
+
+    def _begin(self) -> None:
+        self._watching = self._task.get_loop().create_task(_disconnected(self._receive))
+        self._watching.add_done_callback(self._seen)
+
+    def _seen(self, watching: "asyncio.Task[None]") -> None:
+        if self._is_over or watching.cancelled():
+            return
+        wait_s = self._leaving.begin() if self._leaving is not None else 0.0
+        if wait_s:
+            self._next = self._task.get_loop().call_later(wait_s, self._cancel)
+        else:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        self.has_cancelled = True
+        self._task.cancel()
 
 
 async def result_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
@@ -83,6 +105,13 @@ async def send_json(send: Send, status: int, body: object) -> None:
     length = (b"content-length", str(len(content)).encode())
     await _start(send, status, b"application/json", (length,))
     await send({"type": "http.response.body", "body": content})
+
+
+async def send_whole(send: Send, media_type: str, body: bytes, headers: Headers = ()) -> None:
+    """A response that is there already."""
+    length = (b"content-length", str(len(body)).encode())
+    await _start(send, 200, media_type.encode(), (length, *headers))
+    await send({"type": "http.response.body", "body": body})
 
 
 async def send_chunks(

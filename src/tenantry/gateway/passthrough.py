@@ -33,13 +33,15 @@ class _CallersFaultError(RequestRejected):
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
-    """What goes back to the client: media type and bytes. Iterate to the end, or `aclose`.
+    """What goes back to the client, as JSON or as a stream of events.
 
-    `queue_s` is how long the call waited for its turn; `headers` tell what is left of its budgets.
+    Attributes:
+        body: the whole answer, or its events. Iterate to the end, or `aclose`.
+        queue_s: how long the call waited for its turn.
+        headers: what is left of its budgets.
     """
 
-    media_type: str
-    chunks: AsyncIterator[bytes]
+    body: bytes | AsyncIterator[bytes]
     queue_s: float
     headers: Mapping[str, str]
 
@@ -94,10 +96,8 @@ class Gateway:
         call = await self._announced(ctx, route, asked, request, ticket)
         response = await self._send(route, door, call, departure)
         if request.stream:
-            answer = self._relay.stream(call, response)
-            return RawAnswer("text/event-stream", answer, ticket.queue_s, headers)
-        whole = self._relay.whole(call, response)
-        return RawAnswer("application/json", whole, ticket.queue_s, headers)
+            return RawAnswer(self._relay.stream(call, response), ticket.queue_s, headers)
+        return RawAnswer(await self._relay.whole(call, response), ticket.queue_s, headers)
 
     async def _announced(
         self,

@@ -27,7 +27,7 @@ class Relay:
         self._ledger = ledger
         self._clock = clock
 
-    async def whole(self, call: RunningCall, response: UpstreamResponse) -> AsyncIterator[bytes]:
+    async def whole(self, call: RunningCall, response: UpstreamResponse) -> bytes:
         """An answer in one piece, once it is settled.
 
         Raises:
@@ -52,7 +52,7 @@ class Relay:
         finally:
             response.close()
             await call.settle(self._ledger, failed)
-        yield bytes(body)
+        return bytes(body)
 
     async def stream(self, call: RunningCall, response: UpstreamResponse) -> AsyncIterator[bytes]:
         """An answer event by event; its last one once it is settled.

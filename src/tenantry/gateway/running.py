@@ -65,7 +65,11 @@ class RunningCall:
 
     async def settle(self, ledger: Ledger, error: BaseException | None) -> None:
         """Close the call, which `error` ended; done to its end, whoever asked for it is gone."""
-        await to_its_end(self._settle(ledger, error))
+        if error is None:
+            # Nothing is awaited before the row is on its way, and then it is written in any case.
+            await self._settle(ledger, None)
+        else:
+            await to_its_end(self._settle(ledger, error))
 
     async def _settle(self, ledger: Ledger, error: BaseException | None) -> None:
         self.ticket.used(self.usage)

@@ -101,11 +101,15 @@ class TenantContext:
         )
 
 
+_MOST_SCOPE_TEXTS = 256
+
+
 class ContextMint:
     """Makes and verifies contexts; holds the process's sealing key, which never leaves it."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self._scope_texts: dict[frozenset[str], str] = {}
 
     def mint(
         self,
@@ -139,8 +143,17 @@ class ContextMint:
     ) -> bytes:
         fields = (
             tenant.hex, actor.kind, actor.id.hex, actor.role, actor.key_id and actor.key_id.hex,
-            sorted(scopes), request_id, deadline,
+            self._text(scopes), request_id, deadline,
         )  # fmt: skip
         # A literal of Python's: each text is quoted and what is in it escaped, so that no field's
         # content can be moved into its neighbour.
         return hmac.digest(self._key, repr(fields).encode("utf-8", "surrogatepass"), "sha256")
+
+    def _text(self, scopes: frozenset[str]) -> str:
+        # Few sets of scopes are in use, and each is sealed and checked several times a request.
+        text = self._scope_texts.get(scopes)
+        if text is None:
+            text = repr(sorted(scopes))
+            if len(self._scope_texts) < _MOST_SCOPE_TEXTS:
+                self._scope_texts[scopes] = text
+        return text

@@ -9,6 +9,7 @@ bounded; the key is in no repr and no error.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 import aiohttp
@@ -50,7 +51,7 @@ class UpstreamResponse:
 
     Attributes:
         status: the HTTP status, whatever it is.
-        headers: the response's headers, names in lower case.
+        headers: the response's headers; names in lower case find them.
         chunks: the body, piece by piece as it arrives.
         close: drops the connection unless the body was read to its end; safe to repeat. Closing
             `chunks` does the same, but only once its iteration has begun.
@@ -83,6 +84,10 @@ class Upstream(Protocol):
         ...
 
 
+_PLAIN: Mapping[str, str] = MappingProxyType({"content-type": "application/json"})
+_UNPACKED: Mapping[str, str] = MappingProxyType({"accept-encoding": "identity"})
+
+
 class HttpUpstream:
     """`Upstream` over aiohttp: one instance an account, never shared between keys."""
 
@@ -98,13 +103,18 @@ class HttpUpstream:
         self._patience = patience or Patience()
         self._most = most_response_bytes
         self._client: aiohttp.ClientSession | None = None
+        self._urls: dict[str, URL] = {}
 
     def __repr__(self) -> str:
         return f"HttpUpstream({self._base!r})"
 
     async def open(self, path: str, body: bytes, headers: Mapping[str, str]) -> UpstreamResponse:
         """POST `body` to `path` below the base URL; see `Upstream.open`."""
-        return await self._exchange(URL(self._base + path, encoded=True), body, headers)
+        url = self._urls.get(path)
+        if url is None:
+            # As many as the account has paths: none comes from a client.
+            url = self._urls[path] = URL(self._base + path, encoded=True)
+        return await self._exchange(url, body, headers)
 
     async def _exchange(
         self, url: URL, body: bytes, headers: Mapping[str, str], asker: object = None
@@ -128,8 +138,9 @@ class HttpUpstream:
             raise ProviderMalformed from error
         except (aiohttp.ClientError, OSError) as error:
             raise Interrupted from error
-        answered = {name.lower(): value for name, value in response.headers.items()}
-        return UpstreamResponse(response.status, answered, self._chunks(response), response.close)
+        return UpstreamResponse(
+            response.status, response.headers, self._chunks(response), response.close
+        )
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -155,8 +166,7 @@ class HttpUpstream:
 
     def _merged(self, headers: Mapping[str, str]) -> dict[str, str]:
         asked = {name.lower(): value for name, value in headers.items()}
-        plain = {"content-type": "application/json", "accept-encoding": "identity"}
-        return plain | asked | {"accept-encoding": "identity"} | self._headers
+        return {**_PLAIN, **asked, **_UNPACKED, **self._headers}
 
     async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         wait, size = self._patience.first_s, 0
