@@ -3,7 +3,10 @@
 import sys
 from importlib import import_module
 
-NAMES = ("rls_tax", "platform_cost", "pools", "sql_guard", "scheduler", "fairness", "gateway")
+NAMES = (
+    "rls_tax", "platform_cost", "pools", "sql_guard", "scheduler", "fairness", "gateway",
+    "retrieval",
+)  # fmt: skip
 
 
 def main(chosen: list[str]) -> int:

@@ -218,7 +218,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     files = _kept(stack, FileStore(services, most_bytes))
     embedder, passages = registry.embedder, registry.fair_embedder(admission.capacity)
     patterns = Patterns(db, embedder, ledger, audit)
-    retriever, results = Retriever(db, embedder, ledger, clock), ResultFiles(db)
+    retriever, results = _retriever(base, registry), ResultFiles(db)
     tools = ToolServices(connectors, results, retriever, patterns, audit, clock)
     tenants, storage = TenantDirectory(operator), StorageMeter(db, base.prices, clock)
     rotation, shelves, jobs = Rotation(db, keys, audit, clock), Shelves(db, audit), Jobs(db, audit)
@@ -305,6 +305,13 @@ def _providers(
     base.notices.add(own.listener())
     parts = AccountServices(base.db, services.vault, services.egress, base.audit, own.changed)
     return ModelDirectory(registry, own, ProviderAccounts(parts))
+
+
+def _retriever(base: Foundation, registry: ProviderRegistry) -> Retriever:
+    """What finds passages, with the deployment's embedder and reranker."""
+    return Retriever(
+        base.db, registry.embedder, base.ledger, base.clock, reranker=registry.reranker
+    )
 
 
 def _egress_policy(base: Foundation) -> EgressPolicy:

@@ -27,6 +27,7 @@ $roles$;
 
 CREATE SCHEMA IF NOT EXISTS extensions;
 CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA extensions;
+CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA extensions;
 GRANT USAGE ON SCHEMA extensions TO tenantry_owner, tenantry_tenant, tenantry_breakglass;
 
 -- tenantry_app signs in and may do nothing but become tenantry_tenant; see 0001_context.sql.

@@ -30,6 +30,7 @@ from tenantry.knowledge.parse.parsed import ParsedDocument
 from tenantry.knowledge.parser import DocumentParser
 from tenantry.metering.ledger import Ledger
 from tenantry.providers.fair_embedder import FairEmbedder
+from tenantry.vectors.language import language_of
 from tenantry.vectors.passages import NewPassage, add_passages
 
 _SQL = load("tenantry.knowledge")
@@ -59,6 +60,7 @@ class Prepared:
     digest: bytes
     format: Format
     pages: int
+    language: str
     passages: Sequence[NewPassage]
     tokens: int
 
@@ -190,7 +192,8 @@ class Ingestor:
             if progress is not None:
                 progress(start + len(batch), len(texts))
         passages = _passages(chunks, np.concatenate(vectors))
-        return Prepared(upload, digest, name, parsed.pages, passages, tokens)
+        language = await asyncio.to_thread(language_of, parsed.text)
+        return Prepared(upload, digest, name, parsed.pages, language, passages, tokens)
 
     async def store(self, tx: Transaction, new: Prepared, document_id: UUID) -> Document:
         """Store a prepared document in the caller's transaction, metered with it.
@@ -212,9 +215,10 @@ class Ingestor:
             chunk_count=len(new.passages),
             embedder=embedder,
             created_by=tx.ctx.actor.id,
+            language=new.language,
         )
         if added:
-            await add_passages(tx, document_id, new.passages)
+            await add_passages(tx, document_id, new.passages, new.language)
             await self._record(tx.ctx, document_id, len(new.passages))
         row = await tx.row(_SQL["find_document"], sha256=new.digest)
         if row is None:

@@ -1,9 +1,9 @@
 -- name: add_document
 -- Touches 0 rows when this tenant has these bytes already.
 INSERT INTO tenantry.documents (tenant_id, document_id, title, media_type, sha256, size_bytes,
-                                pages, chunk_count, embedder, created_by)
+                                pages, chunk_count, embedder, created_by, language)
 VALUES (%(tenant)s, %(document_id)s, %(title)s, %(media_type)s, %(sha256)s, %(size_bytes)s,
-        %(pages)s, %(chunk_count)s, %(embedder)s, %(created_by)s)
+        %(pages)s, %(chunk_count)s, %(embedder)s, %(created_by)s, %(language)s)
 ON CONFLICT DO NOTHING;
 
 -- name: remove_outdated

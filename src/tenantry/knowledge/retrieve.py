@@ -2,10 +2,10 @@
 
 Threat: a neighbour's passage is found, or what a neighbour stores changes what is found.
 Invariant: the query has no tenant to forget; the database's policy leaves the tenant's own rows,
-and both lists, and how rare a word is, are computed over exactly these.
+and every list, and how rare a word is, are computed over exactly these.
 
-The two lists are joined by reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009) with
-k = 60: ranks are fused, not scores, which do not compare between the lists.
+What is looked for: the nearest by meaning, the words in their own language, and codes and names
+with a slip in them; fused by rank (`knowledge.fusion`), read again by a reranker if there is one.
 """
 
 import asyncio
@@ -18,13 +18,15 @@ from tenantry.core.clock import Clock
 from tenantry.core.errors import InvalidRequest
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database
+from tenantry.knowledge.fusion import best_places
+from tenantry.knowledge.rerank import reordered
 from tenantry.metering.ledger import Ledger
 from tenantry.providers.base import Embedder
+from tenantry.providers.rerank import Reranker
 from tenantry.vectors.base import Filter, Near, Question, VectorStore
-from tenantry.vectors.passages import read_passages, worded
+from tenantry.vectors.passages import named, read_passages, worded
 from tenantry.vectors.search import TenantVectors
 
-RRF_K = 60
 MOST_PASSAGES = 10_000
 _LEAST_DEPTH = 50
 _LONGEST_QUESTION = 2000
@@ -46,6 +48,8 @@ class Passage:
         start: offset in the document's text.
         end: offset after its last character.
         score: cosine similarity of the passage to the query, -1 to 1.
+        before: the passage before it in the same section, or empty.
+        after: the passage after it in the same section, or empty.
     """
 
     document_id: UUID
@@ -57,6 +61,8 @@ class Passage:
     start: int
     end: int
     score: float
+    before: str = ""
+    after: str = ""
 
 
 class Retriever:
@@ -69,17 +75,21 @@ class Retriever:
         ledger: Ledger,
         clock: Clock,
         vectors: VectorStore | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
         self._db = db
         self._embedder = embedder
         self._ledger = ledger
         self._clock = clock
         self._vectors = vectors or TenantVectors(db)
+        self._reranker = reranker
 
     async def search(
         self, ctx: TenantContext, query: str, limit: int, where: Filter = _EVERYTHING
     ) -> list[Passage]:
         """The best passages, best first; fewer than `limit` only when there are fewer.
+
+        Passages that say the same word for word are given once.
 
         Args:
             ctx: the tenant.
@@ -90,43 +100,66 @@ class Retriever:
         Raises:
             InvalidRequest: the limit is out of range.
         """
+        ranked = await self._ranked(ctx, query, limit, where)
+        found = _once(
+            [
+                ranked.passages[place]
+                for place in best_places(ranked.lists.values())
+                if place in ranked.passages
+            ]
+        )
+        if self._reranker is not None:
+            found = await reordered(self._reranker, ranked.text, found)
+        return found[:limit]
+
+    async def by_arm(
+        self, ctx: TenantContext, query: str, limit: int, where: Filter = _EVERYTHING
+    ) -> dict[str, list[Passage]]:
+        """What each way of looking finds by itself, and `hybrid`: to see what each contributes.
+
+        Raises:
+            InvalidRequest: the limit is out of range.
+        """
+        ranked = await self._ranked(ctx, query, limit, where)
+        orders = {arm: [near.place for near in found] for arm, found in ranked.lists.items()}
+        orders["hybrid"] = best_places(ranked.lists.values())
+        return {
+            arm: _once([ranked.passages[p] for p in places if p in ranked.passages])[:limit]
+            for arm, places in orders.items()
+        }
+
+    async def _ranked(self, ctx: TenantContext, query: str, limit: int, where: Filter) -> "_Ranked":
         if not 1 <= limit <= MOST_PASSAGES:
             raise InvalidRequest(f"A search gives 1 to {MOST_PASSAGES} passages.")
         text = _storable(query[:_LONGEST_QUESTION])
         vector = await self._embedder.embed_query(text)
         tokens = await asyncio.to_thread(self._embedder.count_tokens, text)
-        depth = max(limit, _LEAST_DEPTH)
-        question = Question(self._embedder.name, vector, depth, where)
-        began = self._clock.monotonic()
-        near = await self._vectors.nearest(ctx, question)
+        question = Question(self._embedder.name, vector, max(limit, _LEAST_DEPTH), where)
+        words, began = text[:_LONGEST_WORDING], self._clock.monotonic()
+        lists = {"meaning": await self._vectors.nearest(ctx, question)}
         async with self._db.tenant(ctx) as tx:
-            lists = near, await worded(tx, question, text[:_LONGEST_WORDING])
-            best = _best(lists)
-            found = await read_passages(tx, question, best[:limit])
-            if len(found) < min(limit, len(best)):  # some were removed since they were found
-                found |= await read_passages(tx, question, best[limit:])
+            lists["words"] = await worded(tx, question, words)
+            lists["names"] = await named(tx, question, words)
+            rows = await read_passages(tx, question, best_places(lists.values()))
             duration_ms = int((self._clock.monotonic() - began) * 1000)
             await self._ledger.record_search(
-                tx, self._embedder.name, tokens, len(found), duration_ms
+                tx, self._embedder.name, tokens, min(limit, len(rows)), duration_ms
             )
-        return [_passage(found[place]) for place in best if place in found][:limit]
+        return _Ranked(text, lists, {place: _passage(row) for place, row in rows.items()})
 
 
-def fused(*ranks: int | None) -> float:
-    """The fused score of an item from its ranks (from 1) in several lists; None is absent."""
-    return sum(1.0 / (RRF_K + rank) for rank in ranks if rank is not None)
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """What each way of looking found, and the passages themselves."""
+
+    text: str
+    lists: Mapping[str, Sequence[Near]]
+    passages: Mapping[tuple[UUID, int], Passage]
 
 
-def _best(lists: Sequence[Sequence[Near]]) -> list[tuple[UUID, int]]:
-    """The places of several lists, best fused score first."""
-    ranks = [{near.place: rank for rank, near in enumerate(one, 1)} for one in lists]
-    every = {near.place: near for one in lists for near in one}
-
-    def order(near: Near) -> tuple[float, Near]:
-        # By distance, then by place, only so that equals keep one order.
-        return -fused(*(rank.get(near.place) for rank in ranks)), near
-
-    return [near.place for near in sorted(every.values(), key=order)]
+def _once(passages: Sequence[Passage]) -> list[Passage]:
+    """Without those that say what a better one says, word for word."""
+    return list({passage.text: passage for passage in reversed(passages)}.values())[::-1]
 
 
 def _storable(query: str) -> str:
@@ -146,4 +179,6 @@ def _passage(row: Mapping[str, Any]) -> Passage:
         end=row["end_offset"],
         # Rounding may put identical directions a hair past 1.
         score=min(1.0, float(row["similarity"])),
+        before=row["before"],
+        after=row["after"],
     )

@@ -185,11 +185,24 @@ class EmbedderEntry(_Entry):
     bytes_per_token: float = Field(default=3.0, gt=0.1, le=16)
 
 
+class RerankerEntry(_Entry):
+    """A model that reads passages again before an answer; see `providers.rerank`.
+
+    Attributes:
+        account: an account of kind `openai_compatible` in the same file, with one model at least.
+        model: the provider's own name of the reranker.
+    """
+
+    account: str
+    model: str = Field(min_length=1, max_length=200)
+
+
 class ProvidersFile(_Entry):
     """The whole file; without one, a deployment has the keyless answerer and its own embedder."""
 
     accounts: tuple[AccountEntry, ...] = ()
     embedder: EmbedderEntry | None = None
+    reranker: RerankerEntry | None = None
     keyless: ThresholdsEntry | None = None
 
     @model_validator(mode="after")

@@ -17,10 +17,12 @@ from tenantry.providers.openai_embeddings import EmbeddingModel, OpenAICompatibl
 from tenantry.providers.providers_file import (
     EmbedderEntry,
     ProvidersFile,
+    RerankerEntry,
     ThresholdsEntry,
     read_key,
     read_providers_file,
 )
+from tenantry.providers.rerank import HttpReranker, Reranker
 from tenantry.providers.routes import RawRoute, chat_routes, raw_routes
 
 KEYLESS = "keyless"
@@ -60,7 +62,9 @@ class ProviderRegistry:
         accounts: Mapping[str, Account],
         embedder: Embedder,
         thresholds: Thresholds | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
+        self.reranker = reranker
         self._accounts = dict(accounts)
         self._embedder = embedder
         self.embeds_with: UpstreamAccount | Own = PROCESSORS
@@ -97,7 +101,8 @@ class ProviderRegistry:
             for entry in listed.accounts
         }
         embedder = _embedder(listed.embedder, accounts) if listed.embedder else embedded
-        registry = cls(accounts, embedder, _thresholds(listed))
+        reranker = _reranker(listed.reranker, accounts) if listed.reranker else None
+        registry = cls(accounts, embedder, _thresholds(listed), reranker)
         if listed.embedder:
             registry.embeds_with = UpstreamAccount(listed.embedder.account)
         return registry
@@ -175,6 +180,19 @@ def _embedder(entry: EmbedderEntry, accounts: Mapping[str, Account]) -> Embedder
     )
     return OpenAICompatibleEmbedder(
         account.doors[entry.model]["embeddings"].upstream, model, account.patience, account.retry
+    )
+
+
+def _reranker(entry: RerankerEntry, accounts: Mapping[str, Account]) -> Reranker:
+    account = accounts.get(entry.account)
+    if account is None or account.entry.kind != "openai_compatible" or not account.doors:
+        raise StartupRefused(
+            "reranker.account must name an account of kind openai_compatible with a model."
+        )
+    doors = next(iter(account.doors.values()))
+    name = f"{entry.account}/{entry.model}"
+    return HttpReranker(
+        doors["embeddings"].upstream, name, entry.model, account.patience, account.retry
     )
 
 

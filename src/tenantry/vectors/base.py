@@ -59,11 +59,20 @@ class Question:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Near:
-    """A passage and its cosine distance; nearer sorts first."""
+    """A passage that one way of looking found; nearer sorts first.
+
+    Attributes:
+        distance: cosine distance to the question.
+        document_id: whose passage it is.
+        chunk_no: its number within the document.
+        share: how much of the question it answers to, 0 to 1: all of it by its meaning, of its
+            words and names those that it holds.
+    """
 
     distance: float
     document_id: UUID
     chunk_no: int
+    share: float = 1.0
 
     @property
     def place(self) -> tuple[UUID, int]:

@@ -1,6 +1,6 @@
 """Passages as they are stored: written with their vectors, found by words, read for an answer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from tenantry.db.queries import load
 from tenantry.isolation.transaction import Transaction
 from tenantry.vectors.base import Near, Question, vector_text
+from tenantry.vectors.names import asked_names, names_of
 
 _SQL = load("tenantry.vectors")
 _BATCH = 500  # rows of one statement: some megabytes
+_LEAST_LIKENESS = 0.4  # of 1: two slips in eight letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,17 @@ class NewPassage:
     vector: NDArray[np.float32] = field(repr=False)
 
 
-async def add_passages(tx: Transaction, document_id: UUID, passages: Sequence[NewPassage]) -> None:
-    """Store a document's passages; the document's row is there already."""
+async def add_passages(
+    tx: Transaction, document_id: UUID, passages: Sequence[NewPassage], language: str = "english"
+) -> None:
+    """Store a document's passages; the document's row is there already.
+
+    Args:
+        tx: where the document's row was written.
+        document_id: whose passages they are.
+        passages: all of them.
+        language: by which their words are stemmed, see `vectors.language`.
+    """
     for start in range(0, len(passages), _BATCH):
         batch = passages[start : start + _BATCH]
         await tx.execute(
@@ -53,6 +64,8 @@ async def add_passages(tx: Transaction, document_id: UUID, passages: Sequence[Ne
             start_offset=[p.start for p in batch],
             end_offset=[p.end for p in batch],
             embedding=[vector_text(p.vector) for p in batch],
+            names=[names_of(f"{p.heading}. {p.text}") for p in batch],
+            language=language,
         )
 
 
@@ -66,7 +79,27 @@ async def worded(tx: Transaction, question: Question, words: str) -> list[Near]:
         most=question.most,
         **question.where.parameters(),
     )
-    return [Near(row["distance"], row["document_id"], row["chunk_no"]) for row in rows]
+    return [_near(row) for row in rows]
+
+
+async def named(tx: Transaction, question: Question, words: str) -> list[Near]:
+    """Passages with a code or a name like one of the question's, likest first.
+
+    A slip in it does no harm: what is compared are groups of three letters.
+    """
+    names = asked_names(words)
+    if not names:
+        return []
+    rows = await tx.rows(
+        _SQL["named"],
+        names=names,
+        likeness=_LEAST_LIKENESS,
+        embedding=vector_text(question.vector),
+        embedder=question.embedder,
+        most=question.most,
+        **question.where.parameters(),
+    )
+    return [_near(row) for row in rows]
 
 
 async def read_passages(
@@ -81,3 +114,7 @@ async def read_passages(
         embedding=vector_text(question.vector),
     )
     return {(row["document_id"], row["chunk_no"]): row for row in rows}
+
+
+def _near(row: Mapping[str, Any]) -> Near:
+    return Near(row["distance"], row["document_id"], row["chunk_no"], row["share"])

@@ -67,6 +67,7 @@ class Stock:
                 chunk_count=chunks,
                 embedder=EMBEDDER,
                 created_by=held.ctx.actor.id,
+                language="english",
             )
             await add_passages(tx, document_id, passages)
         held.vectors[document_id], held.media_types[document_id] = vectors, media_type
