@@ -4,11 +4,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from tenantry.isolation.context import TenantContext
-from tenantry.knowledge.ingest import Ingestor, Upload
-from tenantry.knowledge.retrieve import Retriever
-from tenantry.metering.ledger import Ledger
-from tenantry.metering.prices import PriceBook
 from tenantry.providers.base import Embedder
+from tests.integration.knowledge.conftest import Knowledge
 from tests.retrieval_set import Asked, documents, ndcg_at_10, questions
 from tests.worlds import World
 
@@ -28,15 +25,13 @@ class Library:
     """The set's documents, in one tenant."""
 
     def __init__(self, world: World, embedder: Embedder) -> None:
-        ledger = Ledger(world.db, world.writer, PriceBook(), world.clock)
-        self._ingestor = Ingestor(world.db, embedder, ledger, world.audit, 1_000_000)
-        self._retriever = Retriever(world.db, embedder, ledger, world.clock)
+        self._knowledge = Knowledge.over(world, embedder)
         self._world = world
 
     async def fill(self, ctx: TenantContext) -> None:
         """Ingest every document."""
         for name, content in documents().items():
-            await self._ingestor.ingest(ctx, Upload(name, None, content))
+            await self._knowledge.add(ctx, name, content)
 
     async def scores(self, ctx: TenantContext) -> list[Score]:
         """Every question, by every arm."""
@@ -45,7 +40,7 @@ class Library:
     async def _score(self, ctx: TenantContext, asked: Asked) -> Score:
         answers = self._answers(ctx, asked.answer)
         assert answers, f"no passage holds the words {asked.answer!r}"
-        ranked = await self._retriever.by_arm(ctx, asked.text, 10)
+        ranked = await self._knowledge.retriever.by_arm(ctx, asked.text, 10)
         return Score(
             asked,
             {
