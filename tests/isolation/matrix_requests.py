@@ -37,6 +37,7 @@ def _json(make: Callable[[Ids], Mapping[str, Any]]) -> Callable[[Ids], Mapping[s
     return lambda ids: {"json": make(ids)}
 
 
+_BUDGET = {"unit": "requests", "period": "month", "hard_limit": 10**9}
 _CHAT = [{"role": "user", "content": "What do you know?"}]
 BODIES: Mapping[tuple[str, str], Callable[[Ids], Mapping[str, Any]]] = {
     ("POST", "/v1/tenants"): _json(
@@ -54,6 +55,10 @@ BODIES: Mapping[tuple[str, str], Callable[[Ids], Mapping[str, Any]]] = {
         "data": "upstream_id,input_tokens,output_tokens\nnone-such,1,1\n",
         "headers": {"content-type": "text/csv"},
     },
+    ("PUT", "/v1/budgets"): _json(lambda _: _BUDGET),
+    ("PUT", "/v1/tenants/{tenant_id}/budgets"): _json(lambda _: _BUDGET),
+    ("PUT", "/v1/tenants/{tenant_id}/time-zone"): _json(lambda _: {"time_zone": "UTC"}),
+    ("PUT", "/v1/operator/weights"): _json(lambda _: {"provider": "none-such"}),
     ("POST", "/v1/members"): _json(lambda _: {"external_id": _name("m"), "role": "viewer"}),
     ("PATCH", "/v1/members/{member_id}"): _json(lambda _: {"display_name": _name("n")}),
     ("POST", "/v1/keys"): _json(lambda ids: {"name": _name("k"), **ids}),

@@ -181,6 +181,17 @@ class Tenant:
         found: Mapping[str, Any] = made(await self.operator.post(path, {"reason": "To be tried."}))
         return found
 
+    async def budget(self) -> str:
+        """The id of a new budget of its own, that nothing can reach."""
+        body = {"scope": "model", "subject": self.fresh_name("model"), "hard_limit": 10**9}
+        return str(made(await self.owner.call("PUT", "/v1/budgets", json=body))["id"])
+
+    async def plan(self) -> str:
+        """The id of a new budget of the operator's plan for it, that nothing can reach."""
+        body = {"scope": "model", "subject": self.fresh_name("model"), "hard_limit": 10**9}
+        path = f"/v1/tenants/{self.tenant_id}/budgets"
+        return str(made(await self.operator.call("PUT", path, json=body))["id"])
+
     async def pattern(self) -> str:
         """The id of a new verified query."""
         connector = await self.connector()
@@ -196,6 +207,8 @@ class Tenant:
         found: dict[str, str] = {}
         for parameter in operation.ids:
             found |= await self.ids_for(parameter)
+        if "budget_id" in found:
+            found["budget_id"] = await self.plan()
         if operation == READ_ROWS:
             found["token"] = (await self.grant())["token"]
         return found
@@ -210,6 +223,7 @@ class Tenant:
             "document_id": self.document,
             "connector_id": self.connector,
             "pattern_id": self.pattern,
+            "budget_id": self.budget,
             "provider_account_id": self.provider_account,
             "result_id": self.result,
             "job_id": self.job,

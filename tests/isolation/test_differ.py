@@ -42,6 +42,7 @@ ELSEWHERE = {
     Operation("/v1/assistants", "POST"): "creates; its body names no resource (test_http_attacks)",
     Operation("/v1/documents", "POST"): "creates; its body names no resource (test_http_attacks)",
     Operation("/v1/connectors", "POST"): "creates; its body names no resource (test_http_attacks)",
+    Operation("/v1/budgets", "PUT"): "sets; a member, key or model of others is in no own call",
     Operation("/v1/messages", "POST"): "its body names models of the platform's accounts only",
     Operation("/v1/embeddings", "POST"): "computes; its body names no tenant's resource",
 }

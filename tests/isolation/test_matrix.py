@@ -26,6 +26,10 @@ _ALL_TENANTS = {
     "audit_heads audit": "the log is verified whole, every chain of it",
     "GET /v1/tenants/{tenant_id}": "operators keep the directory of tenants",
     "PATCH /v1/tenants/{tenant_id}": "operators keep the directory of tenants",
+    "GET /v1/tenants/{tenant_id}/budgets": "operators set each tenant's plan",
+    "PUT /v1/tenants/{tenant_id}/budgets": "operators set each tenant's plan",
+    "DELETE /v1/tenants/{tenant_id}/budgets/{budget_id}": "operators set each tenant's plan",
+    "PUT /v1/tenants/{tenant_id}/time-zone": "operators set each tenant's plan",
     "POST /v1/tenants/{tenant_id}/break-glass": "opens one tenant for a reason, on its own record",
     "DELETE /v1/operator/break-glass/{grant_id}": "whoever responds may end what was opened",
 }

@@ -202,3 +202,43 @@ class PatternBody(Body):
     connector: Annotated[str, Field(max_length=63)]
     question: Annotated[str, Field(min_length=3, max_length=1000)]
     sql: Annotated[str, Field(min_length=1, max_length=20000)]
+
+
+class BudgetBody(Body):
+    """A budget: whose use, in what unit, over which time, to how much."""
+
+    scope: Literal["tenant", "member", "key", "assistant", "model"] = "tenant"
+    subject: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=300,
+            description="Id of the member, key or assistant, `provider/model`, or `*` for each",
+        ),
+    ] = "*"
+    unit: Literal["tokens", "cost", "requests"] = "tokens"
+    period: Literal["second", "minute", "hour", "day", "month"] = "day"
+    hard_limit: int | None = Field(default=None, ge=0, le=10**15)
+    soft_limit: int | None = Field(default=None, ge=1, le=10**15)
+    grace: int = Field(default=0, ge=0, le=10**15)
+    alerts: Annotated[list[int], Field(max_length=20)] = Field(
+        default_factory=lambda: [50, 80, 100]
+    )
+
+
+class TimeZoneBody(Body):
+    """A time zone by its name, such as Europe/Berlin."""
+
+    time_zone: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class WeightsBody(Body):
+    """What a model's use weighs, in thousandths of a token."""
+
+    provider: Annotated[str, Field(min_length=1, max_length=63)]
+    model: Annotated[str, Field(min_length=1, max_length=200)] = "*"
+    input: int = Field(default=1000, ge=0, le=1_000_000)
+    cached: int = Field(default=100, ge=0, le=1_000_000)
+    output: int = Field(default=4000, ge=0, le=1_000_000)
+    tool_call: int = Field(default=200_000, ge=0, le=10**9)
+    tool_second: int = Field(default=50_000, ge=0, le=10**9)

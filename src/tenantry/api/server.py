@@ -20,6 +20,7 @@ from tenantry.api import (
     assistants,
     audit,
     break_glass,
+    budgets,
     connectors,
     conversations,
     documents,
@@ -89,8 +90,8 @@ def build_resources(platform: Platform | None) -> FastAPI:
     app.state.platform = platform
     for room in (
         health, tenants, members, assistants, conversations, documents, connectors, tables,
-        jobs, results, patterns, usage, fairness, audit, break_glass, pools, provider_accounts,
-        models,
+        jobs, results, patterns, usage, budgets, fairness, audit, break_glass, pools,
+        provider_accounts, models,
     ):  # fmt: skip
         app.include_router(room.router)
     app.add_exception_handler(TenantryError, _on_error)

@@ -41,6 +41,10 @@ class Client:
         """POST a JSON document."""
         return asyncio.run(self.call("POST", path, json=body or {}))
 
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """PUT a JSON document."""
+        return asyncio.run(self.call("PUT", path, json=body))
+
     def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """PATCH a JSON document."""
         return asyncio.run(self.call("PATCH", path, json=body))

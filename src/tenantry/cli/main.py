@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "ingest": ("tenantry.cli.content:ingest", "Add documents and data files."),
         "ask": ("tenantry.cli.content:ask", "Ask an assistant."),
         "eval": ("tenantry.cli.evaluate:evaluate", "Measure the quality of answers."),
+        "budget": ("tenantry.cli.budgets:budget", "Limit what may be used."),
         "usage": ("tenantry.cli.reports:usage", "What was used, and what it cost."),
         "fairness": ("tenantry.cli.fairness:fairness", "Who waits for whom, and open breakers."),
         "audit": ("tenantry.cli.reports:audit", "Read and verify the audit log."),
