@@ -17,6 +17,7 @@ from tenantry.agent.parts import AgentLimits, AgentParts, Tools, TurnRequest
 from tenantry.core.clock import Clock
 from tenantry.core.errors import NotFound
 from tenantry.core.ids import ConversationId
+from tenantry.fairness.accounts import AccountTerms
 from tenantry.isolation.context import TenantContext
 from tenantry.limits.authority import PostgresAuthority
 from tenantry.limits.budgets import Budgets
@@ -112,17 +113,21 @@ class Stage:
         self.ledger = Ledger(world.db, world.writer, PriceBook([BOOK]), world.clock)
         self.assistants = Assistants(world.db, world.audit, known_tools)
         self.conversations = Conversations(world.db, world.audit)
+        self.gate: Admission | None = None  # one of its own for each boundary, unless set
 
     async def cast(self, ctx: TenantContext, instructions: str, **more: Any) -> AssistantVersion:
         """An assistant called `analyst` of one tenant."""
         return await self.assistants.create(ctx, "analyst", Draft(instructions, MODEL, **more))
 
-    def boundary(self, clock: Clock | None = None) -> ModelBoundary:
-        clock = clock or self.world.clock
+    def admission(self, clock: Clock, terms: Mapping[str, AccountTerms] | None = None) -> Admission:
         authority = PostgresAuthority(self.world.db, self.world.audit)
         budgets = Budgets(authority, WeightBook(), clock)
-        admission = Admission({}, budgets, self.ledger, self.world.audit, clock)
-        return ModelBoundary(admission, self.world.audit, self.ledger, clock)
+        return Admission(terms or {}, budgets, self.ledger, self.world.audit, clock)
+
+    def boundary(self, clock: Clock | None = None) -> ModelBoundary:
+        clock = clock or self.world.clock
+        gate = self.gate or self.admission(clock)
+        return ModelBoundary(gate, self.world.audit, self.ledger, clock)
 
     def route(self, model: ChatModel, most: int = 1000) -> ModelRoute:
         account = UpstreamAccount("scripted")
