@@ -56,8 +56,10 @@ class LaneQueue:
             capacity: slots of the pool.
             weight: of all tenants that want any of them.
         """
-        heap = self._heap
-        passed: list[Entry] = []
+        first = self.first()
+        if first is None or not is_at_its_share(first, capacity, weight):
+            return first is not None
+        heap, passed = self._heap, list[Entry]()
         while heap:
             entry = heap[0]
             if entry[1] != entry[2].stamp:

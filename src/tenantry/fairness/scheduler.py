@@ -129,13 +129,17 @@ class Scheduler:
         free = self._capacity - self.running
         if free <= 0 or not self.waiting:
             return None
-        lanes = self._busy
-        if free <= self.headroom(now):
-            slots, weight = self._capacity, self._weight
-            lanes = [
-                lane for lane in lanes if lane.running < lane.own and lane.has_below(slots, weight)
-            ]
-        turn = self._first_turn(lanes)
+        is_kept = free <= self.headroom(now)  # for whoever is below its share
+        if len(self._busy) == 1:
+            lane = self._busy[0]
+            if is_kept and not self._is_owed(lane):
+                return None
+            place = lane.first()
+            turn = None if place is None else place.line(lane.number).first
+        else:
+            turn = self._between(
+                [lane for lane in self._busy if not is_kept or self._is_owed(lane)]
+            )
         if turn is not None:
             self._start(turn, now)
         return turn
@@ -261,14 +265,14 @@ class Scheduler:
         firsts = [place for lane in lanes if (place := lane.first()) is not None]
         return min(firsts, key=_order, default=None)
 
-    def _first_turn(self, lanes: Sequence[LaneQueue]) -> Turn | None:
-        """The call of that tenant whose turn it is."""
+    def _between(self, lanes: Sequence[LaneQueue]) -> Turn | None:
+        """The call whose turn it is in one of these lanes."""
         place = self._first(lanes)
-        if place is None:
-            return None
-        if len(lanes) == 1:
-            return place.line(lanes[0].number).first
-        return place.next([lane.number for lane in lanes])
+        return None if place is None else place.next([lane.number for lane in lanes])
+
+    def _is_owed(self, lane: LaneQueue) -> bool:
+        """Whether the lane has slots left that are its own, and for one below its share."""
+        return lane.running < lane.own and lane.has_below(self._capacity, self._weight)
 
     def _seen(self, place: Place, now: float) -> None:
         if place is not self._latest:
