@@ -7,12 +7,15 @@ middle of their work.
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 import pytest_asyncio
 
+from tenantry.cli.client import Client
+from tenantry.cli.folder_sync import FolderSync
 from tests.acceptance.worker import Gate, WorkerProcess, gate_served, working
 from tests.service import ApiClient, Service
 from tests.worlds import Cluster
@@ -178,3 +181,28 @@ async def test_a_file_that_cannot_be_read_fails_alone_and_says_why(
     assert [job["id"] for job in dead.body["data"]] == [failed["id"]]
     assert (await service.acme.delete(f"/v1/jobs/{failed['id']}")).status == 204
     assert (await service.acme.get("/v1/jobs?state=failed")).body["data"] == []
+
+
+async def test_a_folder_is_kept_in_step(
+    service: Service, gate: Gate, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    folder = tmp_path / "policies"
+    (folder / "old").mkdir(parents=True)
+    (folder / "bags.md").write_text("# Bags\n\nBags weigh 23 kg.\n")
+    (folder / "old" / "fees.md").write_text("# Fees\n\nNone.\n")
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 no more")
+    client = Client(service.base_url, service.globex.credential)
+    sync = FolderSync(client, folder)
+    await asyncio.to_thread(sync.round)
+    first = await _sources(service.globex)
+    assert first.keys() == {"policies/bags.md", "policies/old/fees.md"}
+    (folder / "bags.md").write_text("# Bags\n\nBags weigh 32 kg now.\n")
+    (folder / "old" / "fees.md").unlink()
+    await asyncio.to_thread(sync.round)
+    assert await _sources(service.globex) == {"policies/bags.md": first["policies/bags.md"]}
+    assert not await _sources(service.acme)
+
+
+async def _sources(client: ApiClient) -> dict[str, str]:
+    listed = (await client.get("/v1/documents?limit=500")).body["data"]
+    return {row["source"]: row["id"] for row in listed if row["source"]}

@@ -1,9 +1,9 @@
 """Documents of the caller's tenant: what its assistants know."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
 
 from tenantry.api.credentials import platform_of, tenant
 from tenantry.api.jobs import job_json
@@ -17,6 +17,21 @@ _KINDS = "Markdown, text, HTML, PDF, DOCX, PPTX, XLSX, CSV, EML or a ZIP of thes
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 _AT_ONCE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What a client calls a document, and where it says that it comes from."""
+
+    title: str | None
+    source: str | None
+
+
+def _named(
+    title: Annotated[str | None, Form(max_length=300)] = None,
+    source: Annotated[str | None, Form(min_length=1, max_length=300)] = None,
+) -> _Named:
+    return _Named(title, source)
 
 
 def document_json(found: Document) -> dict[str, Any]:
@@ -58,20 +73,21 @@ async def add_document(
     response: Response,
     ctx: Annotated[TenantContext, tenant("documents:write")],
     file: Annotated[UploadFile, File(description=_KINDS)],
-    title: Annotated[str | None, Form(max_length=300)] = None,
+    named: Annotated[_Named, Depends(_named)],
     wait: bool | None = None,
 ) -> dict[str, Any]:
     """Add a document; the same bytes give the same document back.
 
+    With a `source`, such as a path, it takes the place of the version before under that source.
     Up to 1 MiB it is there when the answer comes. A larger one, or with `wait=false`, is left to
     the workers: the answer is 202 with a job, in whose `document_id` it will be.
     """
     platform = platform_of(request)
-    name = title or file.filename
+    name = named.title or file.filename
     if not name:
         raise InvalidRequest("A document needs a title or a file name.")
     content = await upload_bytes(file, platform.settings.max_upload_bytes)
-    upload = Upload(name, file.content_type, content)
+    upload = Upload(name, file.content_type, content, named.source)
     if wait if wait is not None else len(content) <= _AT_ONCE_BYTES:
         return document_json(await platform.ingestor.ingest(ctx, upload))
     accepted = await platform.ingestor.accept(ctx, upload)

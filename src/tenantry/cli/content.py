@@ -9,10 +9,10 @@ import click
 import orjson
 
 from tenantry.cli.client import Client
+from tenantry.cli.folder_sync import FolderSync, files_in, when_done
 from tenantry.cli.output import json_option, print_json, show_rows, usd
 
 DATA_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
-_IGNORED = frozenset({".DS_Store", "Thumbs.db"})
 
 
 @click.command()
@@ -22,21 +22,34 @@ _IGNORED = frozenset({".DS_Store", "Thumbs.db"})
     help="Put CSV, TSV and Parquet files into this connector as tables (made if missing), "
     "instead of reading them as documents.",
 )
+@click.option(
+    "--no-wait", is_flag=True, help="Leave documents to the workers, and show their jobs."
+)
+@click.option(
+    "--watch", is_flag=True, help="Keep one folder in step until stopped: new, changed, removed."
+)
 @json_option
-def ingest(paths: tuple[Path, ...], connector: str | None, as_json: bool) -> None:
+def ingest(
+    paths: tuple[Path, ...], connector: str | None, no_wait: bool, watch: bool, as_json: bool
+) -> None:
     """Add files, or whole folders, to the knowledge of the tenant of TENANTRY_API_KEY.
 
     Adding the same file twice changes nothing.
     """
     client = Client.from_environment()
-    files = sorted(file for path in paths for file in _files_in(path))
+    if watch:
+        if len(paths) != 1 or not paths[0].is_dir() or connector or no_wait:
+            raise click.UsageError("--watch keeps one folder of documents in step.")
+        FolderSync(client, paths[0]).run()
+        return
+    files = sorted(file for path in paths for file in files_in(path))
     connector_id = _connector(client, connector) if connector else ""
     done: list[dict[str, Any]] = []
     failed: list[str] = []
     with click.progressbar(files, label="ingesting", file=sys.stderr) as progress:
         for file in progress:
             try:
-                done.append(_add(client, file, connector_id))
+                done.append(_add(client, file, connector_id, no_wait=no_wait))
             except click.ClickException as error:
                 failed.append(f"{file}: {error.message}")
     show_rows(done, as_json, () if as_json else ("file", "as", "id", "parts"))
@@ -95,12 +108,6 @@ async def _stream(client: Client, body: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _files_in(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return [f for f in path.rglob("*") if f.is_file() and f.name not in _IGNORED]
-
-
 def _connector(client: Client, name: str) -> str:
     found = client.get("/v1/connectors", limit=500)["data"]
     for connector in found:
@@ -109,11 +116,15 @@ def _connector(client: Client, name: str) -> str:
     return str(client.post("/v1/connectors", {"name": name, "kind": "files"})["id"])
 
 
-def _add(client: Client, file: Path, connector_id: str) -> dict[str, Any]:
+def _add(client: Client, file: Path, connector_id: str, *, no_wait: bool) -> dict[str, Any]:
     if connector_id and file.suffix.lower() in DATA_SUFFIXES:
         table = file.stem.lower().replace("-", "_").replace(" ", "_")
         path = f"/v1/connectors/{connector_id}/tables"
         added = client.upload(path, file, {"table": table})
         return {"file": str(file), "as": "table", "id": added["name"], "parts": added["rows"]}
-    added = client.upload("/v1/documents", file, {})
-    return {"file": str(file), "as": "document", "id": added["id"], "parts": added["chunk_count"]}
+    added = client.upload(f"/v1/documents{'?wait=false' if no_wait else ''}", file, {})
+    if no_wait and added.get("object") == "job":
+        return {"file": str(file), "as": "job", "id": added["id"], "parts": ""}
+    document = when_done(client, added)
+    parts = document["chunk_count"]
+    return {"file": str(file), "as": "document", "id": document["id"], "parts": parts}

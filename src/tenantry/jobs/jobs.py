@@ -72,14 +72,20 @@ class Jobs:
         return Job.of(row)
 
     async def enqueue_again(self, tx: Transaction, new: NewJob) -> Job:
-        """As `enqueue`; the same work that failed or was cancelled before waits anew."""
+        """As `enqueue`, for work that is due again: a job that is over starts anew, as `new`."""
         job = await self.enqueue(tx, new)
-        if job.state not in {"failed", "cancelled"}:
+        if not job.is_finished:
             return job
         if new.content is not None:
             await tx.execute(_SQL["remove_input"], job_id=job.job_id)
             await tx.execute(_SQL["add_input"], job_id=job.job_id, content=new.content)
-        await _move(tx, job.job_id, "waiting")
+        await tx.execute(
+            _SQL["renew_job"],
+            job_id=job.job_id,
+            subject=new.subject,
+            arguments=Jsonb(dict(new.arguments)),
+        )
+        await release(tx, job.pool)
         return await self._again(tx, job.job_id)
 
     async def forget(self, tx: Transaction, subject: str) -> int:

@@ -56,6 +56,12 @@ UPDATE tenantry.jobs
  WHERE job_id = %(job_id)s AND state = ANY (%(leaving)s)
 RETURNING pool;
 
+-- name: renew_job
+UPDATE tenantry.jobs
+   SET state = 'waiting', tries = 0, error_code = '', error = '', steps_done = 0, steps_total = 0,
+       finished_at = NULL, subject = %(subject)s, arguments = %(arguments)s
+ WHERE job_id = %(job_id)s AND state IN ('done', 'failed', 'cancelled');
+
 -- name: discard_job
 -- Rows: the pool of the job, if it was there.
 DELETE FROM tenantry.jobs WHERE job_id = %(job_id)s RETURNING pool;

@@ -29,6 +29,7 @@ class Document:
     embedder: str
     created_by: UUID
     created_at: datetime
+    source: str | None = None
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "Document":

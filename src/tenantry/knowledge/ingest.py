@@ -6,8 +6,8 @@ that was embedded by a model no longer in use is embedded again, and keeps its i
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -31,7 +31,7 @@ from tenantry.knowledge.parser import DocumentParser
 from tenantry.metering.ledger import Ledger
 from tenantry.providers.fair_embedder import FairEmbedder
 from tenantry.vectors.language import language_of
-from tenantry.vectors.passages import NewPassage, add_passages
+from tenantry.vectors.passages import NewPassage, add_passages, vectors_of
 
 _SQL = load("tenantry.knowledge")
 _LONGEST_TITLE = 300
@@ -45,11 +45,20 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file as it came; `title` is its name, `media_type` what the client said it is."""
+    """A file as it came.
+
+    Attributes:
+        title: its name.
+        media_type: what the client said it is.
+        content: its bytes.
+        source: where it comes from, if that is kept in step: a new version there takes the place
+            of the one before, under the same id, and only what changed is embedded anew.
+    """
 
     title: str
     media_type: str | None
     content: bytes = field(repr=False)
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +124,14 @@ class Ingestor:
             if known is not None and known.embedder == self._embedder.name:
                 return known
             prepared = await self._prepare(ctx, upload, digest, progress)
+            document_id = await self._place(ctx, upload, known)
             async with self._db.tenant(ctx) as tx:
-                return await self.store(tx, prepared, known.document_id if known else new_id())
+                return await self.store(tx, prepared, document_id)
 
     async def accept(self, ctx: TenantContext, upload: Upload) -> Document | Job:
         """The document if it is there already, else the job that makes it; nothing is read yet.
 
-        The same bytes give the same job, also when it failed: then it is tried again.
+        The same bytes give the same job; one that failed, or whose document is gone, starts anew.
 
         Raises:
             InvalidRequest: it is empty, or its title is.
@@ -137,8 +147,12 @@ class Ingestor:
             pool="ingest",
             kind=INGEST,
             key=digest.hex(),
-            subject=str(known.document_id if known else new_id()),
-            arguments={"title": upload.title, "media_type": upload.media_type},
+            subject=str(await self._place(ctx, upload, known)),
+            arguments={
+                "title": upload.title,
+                "media_type": upload.media_type,
+                "source": upload.source,
+            },
             content=upload.content,
             cost=1 + len(upload.content) // _BYTES_A_SECOND,
         )
@@ -153,8 +167,8 @@ class Ingestor:
             AttemptOver: the job was cancelled or paused, or somebody else has it.
         """
         job, ctx = attempt.job, attempt.ctx
-        title, media_type = job.arguments["title"], job.arguments["media_type"]
-        upload, digest = await self._checked(Upload(title, media_type, await attempt.content()))
+        given = Upload(content=await attempt.content(), **job.arguments)
+        upload, digest = await self._checked(given)
         prepared = None
         known = await self._find(ctx, digest)
         if known is None or known.embedder != self._embedder.name:
@@ -164,7 +178,7 @@ class Ingestor:
                 await self.store(tx, prepared, UUID(job.subject))
 
     async def _checked(self, upload: Upload) -> tuple[Upload, bytes]:
-        upload = Upload(_title(upload.title), upload.media_type, upload.content)
+        upload = replace(upload, title=_title(upload.title))
         if not upload.content:
             raise InvalidRequest("The file is empty.")
         if len(upload.content) > self._max_bytes:
@@ -177,21 +191,46 @@ class Ingestor:
             row = await tx.row(_SQL["find_document"], sha256=digest)
         return Document.of(row) if row else None
 
+    async def _place(self, ctx: TenantContext, upload: Upload, known: Document | None) -> UUID:
+        """The id that the document has, or takes over from the version before, or a new one."""
+        if known is None and upload.source is not None:
+            async with self._db.tenant(ctx) as tx:
+                row = await tx.row(_SQL["find_source"], source=upload.source)
+            if row is not None:
+                before: UUID = row["document_id"]
+                return before
+        return known.document_id if known else new_id()
+
+    async def _before(
+        self, ctx: TenantContext, source: str | None
+    ) -> Mapping[tuple[str, str], NDArray[np.float32]]:
+        """The vectors of the version before, by heading and text; none of another embedder."""
+        if source is None:
+            return {}
+        async with self._db.tenant(ctx) as tx:
+            row = await tx.row(_SQL["find_source"], source=source)
+            if row is None or row["embedder"] != self._embedder.name:
+                return {}
+            return await vectors_of(tx, row["document_id"])
+
     async def _prepare(
         self, ctx: TenantContext, upload: Upload, digest: bytes, progress: Progress | None
     ) -> Prepared:
         name = format_of(upload.title, upload.media_type, upload.content)
         parsed = await self._parser.parse(ctx, name, upload.content)
         chunks = await asyncio.to_thread(_chunks, parsed)
-        texts = [embedded_text(chunk) for chunk in chunks]
-        vectors, tokens = [], 0
-        for start in range(0, len(texts), _BATCH):
-            batch = texts[start : start + _BATCH]
-            vectors.append(await self._embedder.embed_passages(ctx, batch))
-            tokens += await asyncio.to_thread(sum, map(self._embedder.count_tokens, batch))
+        vectors = dict(await self._before(ctx, upload.source))
+        changed = [chunk for chunk in chunks if (chunk.heading, chunk.text) not in vectors]
+        tokens, kept = 0, len(chunks) - len(changed)
+        for start in range(0, len(changed), _BATCH):
+            batch = changed[start : start + _BATCH]
+            texts = [embedded_text(chunk) for chunk in batch]
+            found = await self._embedder.embed_passages(ctx, texts)
+            vectors |= {(c.heading, c.text): v for c, v in zip(batch, found, strict=True)}
+            tokens += await asyncio.to_thread(sum, map(self._embedder.count_tokens, texts))
             if progress is not None:
-                progress(start + len(batch), len(texts))
-        passages = _passages(chunks, np.concatenate(vectors))
+                progress(kept + start + len(batch), len(chunks))
+        passages = _passages(chunks, [vectors[c.heading, c.text] for c in chunks])
         language = await asyncio.to_thread(language_of, parsed.text)
         return Prepared(upload, digest, name, parsed.pages, language, passages, tokens)
 
@@ -202,7 +241,11 @@ class Ingestor:
             Conflict: it was removed while it was being added.
         """
         embedder = self._embedder.name
-        await self._ledger.record_embedding(tx, embedder, new.tokens)
+        if new.tokens:
+            await self._ledger.record_embedding(tx, embedder, new.tokens)
+        if new.upload.source is not None:
+            replaced = {"source": new.upload.source, "sha256": new.digest}
+            await tx.execute(_SQL["remove_replaced"], **replaced)
         await tx.execute(_SQL["remove_outdated"], sha256=new.digest, embedder=embedder)
         added = await tx.execute(
             _SQL["add_document"],
@@ -216,6 +259,7 @@ class Ingestor:
             embedder=embedder,
             created_by=tx.ctx.actor.id,
             language=new.language,
+            source=new.upload.source,
         )
         if added:
             await add_passages(tx, document_id, new.passages, new.language)
@@ -237,7 +281,7 @@ def embedded_text(chunk: Chunk) -> str:
     return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
 
 
-def _passages(chunks: Sequence[Chunk], vectors: NDArray[np.float32]) -> list[NewPassage]:
+def _passages(chunks: Sequence[Chunk], vectors: Sequence[NDArray[np.float32]]) -> list[NewPassage]:
     return [
         NewPassage(c.number, c.text, c.heading, c.page, c.start, c.end, vector)
         for c, vector in zip(chunks, vectors, strict=True)

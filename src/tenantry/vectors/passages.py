@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from tenantry.db.queries import load
@@ -67,6 +68,17 @@ async def add_passages(
             names=[names_of(f"{p.heading}. {p.text}") for p in batch],
             language=language,
         )
+
+
+async def vectors_of(
+    tx: Transaction, document_id: UUID
+) -> dict[tuple[str, str], NDArray[np.float32]]:
+    """The vectors of a document's passages, by heading and text; as precise as they are stored."""
+    rows = await tx.rows(_SQL["document_vectors"], document_id=document_id)
+    return {
+        (row["heading"], row["content"]): np.array(orjson.loads(row["embedding"]), np.float32)
+        for row in rows
+    }
 
 
 async def worded(tx: Transaction, question: Question, words: str) -> list[Near]:

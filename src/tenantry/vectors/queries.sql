@@ -11,6 +11,11 @@ SELECT %(tenant)s, %(document_id)s, n.chunk_no, n.content, n.heading, n.page, n.
               %(embedding)s::text[], %(names)s::text[])
        AS n (chunk_no, content, heading, page, start_offset, end_offset, embedding, names);
 
+-- name: document_vectors
+-- Rows: the passages of one document with their vectors, as text.
+SELECT heading, content, embedding::text AS embedding
+  FROM tenantry.chunks WHERE document_id = %(document_id)s;
+
 -- name: nearest_exact
 -- Rows: the nearest passages, nearest first.
 --

@@ -82,6 +82,7 @@ class WordEmbedder:
         fails_after: batches of passages after which the provider is away; None for never.
         gate: passages wait for it.
         waiting: set once passages wait.
+        embedded: the passages asked for.
     """
 
     name: str = "double/words-1"
@@ -90,6 +91,7 @@ class WordEmbedder:
     gate: asyncio.Event | None = None
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     batches: int = 0
+    embedded: list[str] = field(default_factory=list)
 
     async def embed_query(self, text: str) -> NDArray[np.float32]:
         vector = np.zeros(self.dimension, dtype=np.float32)
@@ -105,6 +107,7 @@ class WordEmbedder:
         if self.fails_after is not None and self.batches >= self.fails_after:
             raise ProviderUnavailable
         self.batches += 1
+        self.embedded += texts
         if self.gate is not None:
             self.waiting.set()
             await self.gate.wait()

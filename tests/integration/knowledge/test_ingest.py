@@ -1,6 +1,7 @@
 """Ingestion: whole or not at all, once, metered, audited; bad files fail clearly."""
 
 import asyncio
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -259,3 +260,35 @@ async def test_progress_counts_up_to_the_number_of_passages(quick: Knowledge) ->
 @pytest.mark.req("VEC-3")
 def test_an_upload_does_not_show_its_content() -> None:
     assert "secret" not in repr(Upload("a.txt", None, b"a secret"))
+
+
+@pytest.mark.req("VEC-3")
+async def test_only_what_changed_of_a_new_version_is_embedded_anew(world: World) -> None:
+    acme, embedder = world.acme, WordEmbedder()
+    library = Knowledge.over(world, embedder)
+    sections = [f"# Part {n}\n\nThis is what part {n} says.\n\n" for n in range(6)]
+    first = await library.ingestor.ingest(acme, _version("".join(sections)))
+    other = await library.ingestor.ingest(world.globex, _version("# Theirs\n\nText."))
+    sections[3] = "# Part 3\n\nThis is what it says now.\n\n"
+    embedder.embedded.clear()
+    second = await library.ingestor.ingest(acme, _version("".join(sections)))
+    changed = "# Part 3\n\nThis is what it says now."
+    assert embedder.embedded == [f"Part 3\n{changed}"]
+    assert second.document_id == first.document_id != other.document_id
+    found = library.rows(
+        "SELECT content FROM tenantry.chunks WHERE document_id = %s ORDER BY chunk_no",
+        second.document_id,
+    )
+    assert [text for (text,) in found][2:4] == [sections[2].strip(), changed]
+    listed = await library.documents.list_documents(acme, UUID(int=0), 10)
+    assert [(d.document_id, d.source) for d in listed] == [(first.document_id, "folder/parts.md")]
+    metered = library.rows(
+        "SELECT count(*) FROM tenantry.usage_events"
+        " WHERE tenant_id = %s AND operation = 'embedding'",
+        acme.tenant,
+    )
+    assert metered == [(2,)]
+
+
+def _version(text: str) -> Upload:
+    return Upload("parts.md", "text/markdown", text.encode(), "folder/parts.md")
