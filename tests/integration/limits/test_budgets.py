@@ -120,6 +120,11 @@ async def test_an_intent_needs_a_live_lease_of_todays_budgets(world: World) -> N
         intent = CallIntent("chat", PROVIDER, MODEL, bound, lease_id=lease)  # type: ignore[arg-type]
         await replica.ledger.open(world.acme, intent)
 
+    def announced() -> int:
+        with world.admin() as admin:
+            found = admin.execute("SELECT count(*) FROM tenantry.usage_events").fetchone()
+        return int(found[0]) if found else 0
+
     await write(None)  # no budgets, no lease
     await plans(world).set(world.acme, budget())
     await plans(world).set(world.globex, budget())
@@ -129,6 +134,7 @@ async def test_an_intent_needs_a_live_lease_of_todays_budgets(world: World) -> N
     for wrong in (None, uuid4(), theirs):
         with pytest.raises(LeaseLost):
             await write(wrong)
+    assert announced() == 2
     with world.admin() as admin:
         admin.execute("UPDATE tenantry.budget_leases SET expires_at = now() - interval '1 ms'")
     with pytest.raises(LeaseLost):
