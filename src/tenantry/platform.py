@@ -57,6 +57,7 @@ from tenantry.providers.fair_embedder import FairEmbedder
 from tenantry.providers.own.accounts import AccountServices, ProviderAccounts
 from tenantry.providers.own.clients import OwnClients
 from tenantry.providers.own.models import OwnModels
+from tenantry.providers.own.policies import ModelPolicies
 from tenantry.providers.registry import KEYLESS, ProviderRegistry
 from tenantry.security.audit import AuditLog
 from tenantry.security.auth import Authenticator
@@ -112,6 +113,7 @@ class Platform:
     reconciler: Reconciler
     storage: StorageMeter
     providers: ModelDirectory
+    policies: ModelPolicies
     embedder: Embedder
     jobs: Jobs
     documents: Documents
@@ -240,6 +242,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         reconciler=Reconciler(db, operator, base.prices),
         storage=storage,
         providers=providers,
+        policies=ModelPolicies(db, audit, providers, providers.own.changed),
         embedder=embedder,
         jobs=jobs,
         documents=Documents(db, audit, jobs),

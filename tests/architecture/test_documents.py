@@ -19,7 +19,7 @@ _PAGES = (
     *sorted((ROOT / "docs").rglob("*.md")),
 )
 _RECORDED = re.compile(
-    r"(?:assistant|break_glass|connector|conversation|document|file|id|key|member|model"
+    r"(?:assistant|break_glass|connector|conversation|document|file|id|key|member|model|model_policy"
     r"|operator_key|pattern|provider|provider_account|query|request|scope|table|tenant|token|tool|usage"
     r"|vault(?!\.key$))\.[a-z_]+"
 )

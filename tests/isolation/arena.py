@@ -294,6 +294,7 @@ def _rows(side: Side) -> dict[str, list[dict[str, Any]]]:
         "provider_accounts": {"account_id": i, "name": c("provider_accounts"), "kind": "google",
                               "base_url": "https://example.com", "models": Jsonb([]),
                               "max_tokens_field": "max_tokens", "credential_version": 1},
+        "model_policies": {"allowed": Jsonb([c("model_policies")])},
         "vault_keys": {"key_version": 1, "wrapped": b"k", "wrapped_by": c("vault_keys"),
                        "created_at": "2026-01-01"},
         "vault_secrets": {"owner_kind": "connector", "owner_id": i, "version": 1, "place": 1,

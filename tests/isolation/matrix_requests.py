@@ -68,6 +68,7 @@ BODIES: Mapping[tuple[str, str], Callable[[Ids], Mapping[str, Any]]] = {
     ("POST", "/v1/assistants/{assistant_id}/rollback"): _json(lambda _: {"version": 1}),
     ("POST", "/v1/documents"): _document,
     ("PATCH", "/v1/jobs/{job_id}"): _json(lambda _: {"state": "cancelled"}),
+    ("PUT", "/v1/model-policy"): _json(lambda _: {}),
     ("POST", "/v1/provider-accounts"): _json(
         lambda ids: {
             "name": _name("a"),

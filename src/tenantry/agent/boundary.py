@@ -26,6 +26,7 @@ from tenantry.core.errors import (
     BoundaryCrossed,
     EgressRefused,
     InvalidRequest,
+    ProviderError,
     ProviderMalformed,
     ProviderRejected,
     ProviderTimeout,
@@ -38,6 +39,7 @@ from tenantry.isolation.context import TenantContext
 from tenantry.metering.ledger import CallIntent, Ledger
 from tenantry.metering.usage import TokenUsage
 from tenantry.providers.base import ChatRequest, Chunk, Finished, ModelRoute
+from tenantry.providers.fallbacks import may_follow
 from tenantry.sessions.session import Charge
 from tenantry.sessions.settling import to_its_end
 
@@ -72,6 +74,11 @@ class ModelCall:
     assistant_version: int | None = None
     lane: Lane = "interactive"
 
+    def over(self, route: ModelRoute) -> "ModelCall":
+        """The same call to another model."""
+        most = min(self.max_output_tokens, route.max_output_tokens)
+        return replace(self, route=route, max_output_tokens=most)
+
     def request(self) -> ChatRequest:
         """The call as the provider gets it."""
         return ChatRequest(
@@ -100,7 +107,9 @@ class ModelBoundary:
         """Text deltas in order, then exactly one `Finished`, whose usage is never None.
 
         Closing the generator cancels the call. The call's charge is added to `charges` before
-        anything leaves, and is right at every moment: whoever holds it can settle the call.
+        anything leaves, and is right at every moment: whoever holds it can settle the call. Where
+        the route has fallbacks, they follow in turn for as long as nothing was used; each is a
+        call of its own.
 
         Raises:
             BoundaryCrossed: a segment of the prompt is another tenant's.
@@ -110,6 +119,24 @@ class ModelBoundary:
             ProviderError: the provider failed; `ProviderTimeout` when the deadline passed.
         """
         await self._refuse_foreign(ctx, call.prompt)
+        spare = call.route.fallbacks
+        for each, is_last in zip(
+            (call, *map(call.over, spare)), (*(False for _ in spare), True), strict=True
+        ):
+            has_begun = False
+            try:
+                async with aclosing(self._stream(ctx, each, charges)) as chunks:
+                    async for chunk in chunks:
+                        has_begun = True
+                        yield chunk
+                return
+            except ProviderError as error:
+                if is_last or has_begun or not may_follow(error, each.route.account):
+                    raise
+
+    async def _stream(
+        self, ctx: TenantContext, call: ModelCall, charges: list[Charge]
+    ) -> AsyncGenerator[Chunk, None]:
         if ctx.deadline <= self._clock.monotonic():
             raise ProviderTimeout(_OUT_OF_TIME)
         request = call.request()

@@ -181,6 +181,17 @@ class ProviderAccountChangeBody(Body):
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
 
 
+class ModelPolicyBody(Body):
+    """Which models the tenant allows itself, and what stands in for which."""
+
+    allowed: list[Annotated[str, Field(max_length=200)]] | None = Field(
+        default=None, max_length=500, description="Names, or `account/*`; null allows every model"
+    )
+    fallbacks: dict[
+        Annotated[str, Field(max_length=200)], list[Annotated[str, Field(max_length=220)]]
+    ] = Field(default_factory=dict)
+
+
 class QueryBody(Body):
     """One read-only SQL statement."""
 

@@ -40,8 +40,8 @@ async def _models(platform: Platform, ctx: TenantContext) -> list[dict[str, Any]
         _model(assistant.name, "assistant", int(assistant.created_at.timestamp()))
         for assistant in assistants
     ]
-    for name, account in (await platform.providers.raw_models(ctx)).items():
-        found.append(_model(name, "provider" if account.owner is None else "own_account", 0))
+    for name, is_own in (await platform.providers.raw_models(ctx)).items():
+        found.append(_model(name, "own_account" if is_own else "provider", 0))
     found.append(_model(EMBEDDED_MODEL, "embedder", 0))
     return found
 

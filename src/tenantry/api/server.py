@@ -28,6 +28,7 @@ from tenantry.api import (
     health,
     jobs,
     members,
+    model_policy,
     models,
     patterns,
     pools,
@@ -91,7 +92,7 @@ def build_resources(platform: Platform | None) -> FastAPI:
     for room in (
         health, tenants, members, assistants, conversations, documents, connectors, tables,
         jobs, results, patterns, usage, budgets, fairness, audit, break_glass, pools,
-        provider_accounts, models,
+        provider_accounts, model_policy, models,
     ):  # fmt: skip
         app.include_router(room.router)
     app.add_exception_handler(TenantryError, _on_error)

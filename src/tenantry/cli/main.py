@@ -28,6 +28,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "tenantry.cli.provider_accounts:provider_account",
             "Bring own accounts at model providers.",
         ),
+        "model-policy": (
+            "tenantry.cli.model_policy:model_policy",
+            "Allow models, and say what stands in for which.",
+        ),
         "break-glass": (
             "tenantry.cli.break_glass:break_glass",
             "Read one tenant for a while, on record.",

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from tenantry.admission import Admission, Ask, Ticket
 from tenantry.core.clock import Clock
-from tenantry.core.errors import ProviderTimeout, TenantryError
+from tenantry.core.errors import (
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnavailable,
+    TenantryError,
+)
 from tenantry.core.events import AuditSink, Json
 from tenantry.fairness.bulkheads import Lane
 from tenantry.gateway.departure import Departure, Departures
@@ -19,6 +24,7 @@ from tenantry.isolation.context import TenantContext
 from tenantry.metering.ledger import CallIntent, Ledger, OpenCall
 from tenantry.metering.usage import TokenUsage
 from tenantry.providers.calls import Attempt, Call, RequestRejected, open_call
+from tenantry.providers.fallbacks import may_follow
 from tenantry.providers.routes import RawRoute
 from tenantry.providers.surfaces import Door
 from tenantry.providers.upstream import UpstreamResponse
@@ -73,6 +79,9 @@ class Gateway:
     ) -> RawAnswer:
         """Send what is asked to its provider, when it is the tenant's turn.
 
+        Where the route has fallbacks, they follow in turn for as long as nothing was used; each is
+        a call of its own, announced, settled and recorded.
+
         Raises:
             InvalidRequest: it is not what it must be, or the model is not asked by this API.
             BudgetExhausted: a budget has no room for it.
@@ -80,6 +89,19 @@ class Gateway:
             ProviderError: it could not be reached, or refused; the call is settled then.
             StoreUnavailable: the intent or the manifest cannot be written; nothing was sent.
         """
+        surface = asked.form.surface
+        spare = [each for each in route.fallbacks if surface in each.doors]
+        for each, is_last in zip((route, *spare), (*(False for _ in spare), True), strict=True):
+            try:
+                return await self._call(ctx, each, asked, departure, lane)
+            except ProviderError as error:
+                if is_last or not may_follow(error, each.account):
+                    raise
+        raise ProviderUnavailable
+
+    async def _call(
+        self, ctx: TenantContext, route: RawRoute, asked: Asked, departure: Departure, lane: Lane
+    ) -> RawAnswer:
         door = route.door(asked.form.surface)
         request = asked.prepare(route)
         intent = CallIntent(

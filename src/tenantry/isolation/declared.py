@@ -228,6 +228,7 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
             "SELECT INSERT UPDATE(wrapped) UPDATE(wrapped_by) UPDATE(seals) UPDATE(destroyed_at)"
         ),
         "tenantry.provider_accounts": _ALL,
+        "tenantry.model_policies": _ALL,
         "tenantry.vault_secrets": "SELECT INSERT DELETE UPDATE(key_version) UPDATE(sealed)",
         "tenantry.jobs": _ALL,
         "tenantry.job_inputs": "SELECT INSERT DELETE",

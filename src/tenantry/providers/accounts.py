@@ -29,6 +29,7 @@ class Account:
         doors: by name, where its raw calls go, by the API they are made in.
         patience: how long to wait for it.
         retry: how often to try it.
+        upstream: the way out; None for what runs here.
     """
 
     entry: AccountEntry
@@ -36,6 +37,7 @@ class Account:
     doors: Mapping[str, Mapping[Surface, Door]] = field(repr=False)
     patience: Patience
     retry: Retry
+    upstream: Upstream | None = field(repr=False)
     closers: tuple[Callable[[], Awaitable[None]], ...] = field(repr=False)
 
     async def close(self) -> None:
@@ -66,7 +68,7 @@ def account_over(entry: AccountEntry, upstream: Upstream) -> Account:
     model = _model(entry, upstream, patience, retry)
     names = [each.name for each in entry.models]
     models, doors = dict.fromkeys(names, model), dict.fromkeys(names, _doors(model, upstream))
-    return Account(entry, models, doors, patience, retry, (upstream.close,))
+    return Account(entry, models, doors, patience, retry, upstream, (upstream.close,))
 
 
 def _doors(model: ChatModel, upstream: Upstream) -> Mapping[Surface, Door]:
@@ -112,9 +114,8 @@ def _local(entry: AccountEntry, folder: Path) -> Account:
         name: {"chat": Door(BridgedUpstream(model), CHAT_PATH)} for name, model in models.items()
     }
     closers = tuple(model.close for model in models.values())
-    return Account(
-        entry, models, doors, patience_of(entry), Retry(attempts=entry.attempts), closers
-    )
+    retry = Retry(attempts=entry.attempts)
+    return Account(entry, models, doors, patience_of(entry), retry, None, closers)
 
 
 def _file(model: ModelEntry, folder: Path) -> LocalFile:

@@ -56,6 +56,10 @@ class Overloaded(ProviderUnavailable):
     """The model provider takes no more calls just now (429, 503, 529)."""
 
 
+class BrokenOff(ProviderUnavailable):
+    """The model provider broke off its answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often a failed call is tried, and how long is waited in between.
@@ -236,7 +240,7 @@ def broken_off(error: object) -> ProviderError:
     """The error for a failure that a provider reports inside its stream."""
     code = _code_in({"error": error})
     told = f" ({code})" if code else ""
-    return ProviderUnavailable(f"The model provider broke off its answer{told}.")
+    return BrokenOff(f"The model provider broke off its answer{told}.")
 
 
 async def _refusal(response: UpstreamResponse) -> ProviderError:

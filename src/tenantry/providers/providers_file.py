@@ -155,6 +155,25 @@ class AccountEntry(_Entry):
         return self
 
 
+class PoolMemberEntry(_Entry):
+    """An account of a pool, and its share of the calls."""
+
+    account: str
+    weight: int = Field(default=1, ge=1, le=1000)
+
+
+class PoolEntry(_Entry):
+    """Several accounts under one name, over which calls are spread.
+
+    Attributes:
+        name: what clients write before the slash.
+        accounts: at least two; a model is spread over those of them that list it.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    accounts: tuple[PoolMemberEntry, ...] = Field(min_length=2, max_length=100)
+
+
 class ThresholdsEntry(_Entry):
     """From which cosine similarity on the keyless answerer answers; see `keyless.Thresholds`."""
 
@@ -201,6 +220,7 @@ class ProvidersFile(_Entry):
     """The whole file; without one, a deployment has the keyless answerer and its own embedder."""
 
     accounts: tuple[AccountEntry, ...] = ()
+    pools: tuple[PoolEntry, ...] = ()
     embedder: EmbedderEntry | None = None
     reranker: RerankerEntry | None = None
     keyless: ThresholdsEntry | None = None
@@ -210,10 +230,25 @@ class ProvidersFile(_Entry):
         names = [account.name for account in self.accounts]
         if len(set(names)) < len(names):
             raise ValueError("two accounts have the same name")
+        self._check_pools()
         if self.embedder is not None and self.keyless is None:
             # Cosines of one embedder mean nothing for another: no default can be right.
             raise ValueError("an embedder of your own needs thresholds under `keyless`")
         return self
+
+    def _check_pools(self) -> None:
+        accounts = {account.name: account for account in self.accounts}
+        taken = {"keyless", *accounts}
+        for pool in self.pools:
+            if pool.name in taken:
+                raise ValueError(f"the pool {pool.name} has the name of something else")
+            taken.add(pool.name)
+            members = [member.account for member in pool.accounts]
+            if len(set(members)) < len(members) or not accounts.keys() >= set(members):
+                raise ValueError(f"the pool {pool.name} names an account twice, or an unknown one")
+            kinds = {(m.name, m.kind) for name in members for m in accounts[name].models}
+            if len({name for name, _ in kinds}) < len(kinds):
+                raise ValueError(f"the pool {pool.name} has a model of two kinds")
 
 
 def read_providers_file(path: Path) -> ProvidersFile:

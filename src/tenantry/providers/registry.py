@@ -1,7 +1,7 @@
 """Every model and embedder of a deployment by name, built once from the providers file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tenantry.core.errors import NotFound, StartupRefused
@@ -14,8 +14,10 @@ from tenantry.providers.fair_embedder import PROCESSORS, FairEmbedder, processor
 from tenantry.providers.keyless import KeylessAnswerer, Thresholds
 from tenantry.providers.matching import Likeness
 from tenantry.providers.openai_embeddings import EmbeddingModel, OpenAICompatibleEmbedder
+from tenantry.providers.pooled import PooledRoute, pooled
 from tenantry.providers.providers_file import (
     EmbedderEntry,
+    PoolEntry,
     ProvidersFile,
     RerankerEntry,
     ThresholdsEntry,
@@ -49,6 +51,8 @@ class ProviderRegistry:
             "models": [{"name": "gemini-2.5-flash"}]},
            {"name": "local", "kind": "local",
             "models": [{"name": "smol", "path": "smollm2.gguf", "context_tokens": 8192}]}],
+         "pools": [{"name": "fleet", "accounts": [{"account": "openai", "weight": 3},
+                                                  {"account": "vllm"}]}],
          "embedder": {"account": "openai", "model": "text-embedding-3-small", "dimension": 1536},
          "keyless": {"same_words": 0.8, "some_words": 0.85, "one_word": 0.95, "sentence": 0.5}}
 
@@ -63,6 +67,7 @@ class ProviderRegistry:
         embedder: Embedder,
         thresholds: Thresholds | None = None,
         reranker: Reranker | None = None,
+        pools: Sequence[PoolEntry] = (),
     ) -> None:
         self.reranker = reranker
         self._accounts = dict(accounts)
@@ -78,6 +83,11 @@ class ProviderRegistry:
             identity = UpstreamAccount(account.entry.name)
             self._routes |= {route.name: route for route in chat_routes(account, identity)}
             self._raw |= {route.name: route for route in raw_routes(account, identity)}
+        self._pooled: dict[str, PooledRoute[ModelRoute]] = {}
+        self._raw_pooled: dict[str, PooledRoute[RawRoute]] = {}
+        for pool in pools:
+            self._pooled |= pooled(pool, accounts, chat_routes)
+            self._raw_pooled |= pooled(pool, accounts, raw_routes)
 
     @classmethod
     def from_file(
@@ -102,7 +112,7 @@ class ProviderRegistry:
         }
         embedder = _embedder(listed.embedder, accounts) if listed.embedder else embedded
         reranker = _reranker(listed.reranker, accounts) if listed.reranker else None
-        registry = cls(accounts, embedder, _thresholds(listed), reranker)
+        registry = cls(accounts, embedder, _thresholds(listed), reranker, listed.pools)
         if listed.embedder:
             registry.embeds_with = UpstreamAccount(listed.embedder.account)
         return registry
@@ -117,33 +127,33 @@ class ProviderRegistry:
         return FairEmbedder(self._embedder, capacity, self.embeds_with)
 
     def routes(self) -> tuple[ModelRoute, ...]:
-        """Every model that can answer, the keyless answerer first."""
+        """Every model of an account that can answer, the keyless answerer first."""
         return tuple(self._routes.values())
 
     def resolve(self, model_name: str) -> ModelRoute:
-        """Where a model's name leads.
+        """Where a model's name leads; for a pool's, where the next call does.
 
         Raises:
             NotFound: no model of that name can answer here.
         """
+        if model_name in self._pooled:
+            return self._pooled[model_name].next()
         if model_name not in self._routes:
             raise NotFound("There is no such model here.")
         return self._routes[model_name]
 
     def raw_names(self) -> tuple[str, ...]:
         """Names of the models that take raw calls."""
-        return tuple(self._raw)
-
-    def raw_models(self) -> Mapping[str, UpstreamAccount]:
-        """Models that take raw calls, and the account behind each."""
-        return {name: route.account for name, route in self._raw.items()}
+        return (*self._raw, *self._raw_pooled)
 
     def resolve_raw(self, model_name: str) -> RawRoute:
-        """Where a raw model's calls go.
+        """Where a raw model's calls go; for a pool's, where the next one does.
 
         Raises:
             NotFound: no model of that name takes raw calls.
         """
+        if model_name in self._raw_pooled:
+            return self._raw_pooled[model_name].next()
         if model_name not in self._raw:
             raise NotFound("There is no such model here.")
         return self._raw[model_name]

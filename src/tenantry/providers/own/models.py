@@ -19,6 +19,7 @@ from tenantry.providers.accounts import Account, account_over
 from tenantry.providers.base import UpstreamAccount
 from tenantry.providers.own.accounts import MOST_ACCOUNTS
 from tenantry.providers.own.clients import OwnClients
+from tenantry.providers.own.policy import ModelPolicy
 from tenantry.providers.own.records import OwnAccount
 from tenantry.security.cursors import START
 from tenantry.security.standing import Standing
@@ -32,9 +33,11 @@ class TenantModels:
 
     Attributes:
         accounts: by name, the removed whose names are held included.
+        policy: what it allows itself.
     """
 
     accounts: Mapping[str, OwnAccount]
+    policy: ModelPolicy
 
     def find(self, name: str) -> OwnAccount | None:
         """The account of a name, if the name is the tenant's own.
@@ -82,8 +85,9 @@ class OwnModels:
         moment = self._known.moment
         async with self._db.tenant(ctx) as tx:
             rows = await tx.rows(_SQL["list_accounts"], after=START, limit=MOST_ACCOUNTS)
+            policy = ModelPolicy.of_row(await tx.row(_SQL["get_policy"]))
         accounts = [OwnAccount.of_row(row) for row in rows]
-        models = TenantModels({account.entry.name: account for account in accounts})
+        models = TenantModels({account.entry.name: account for account in accounts}, policy)
         self._known.remember(ctx.tenant, ctx.tenant, {"models": models}, moment)
         return models
 

@@ -49,3 +49,13 @@ UPDATE tenantry.provider_accounts SET removed_at = now()
 -- name: release_account
 -- Touches 0 rows when there is none.
 DELETE FROM tenantry.provider_accounts WHERE account_id = %(account_id)s;
+
+-- name: get_policy
+-- Rows: the tenant's policy; none when it never set one.
+SELECT allowed, fallbacks, changed_at FROM tenantry.model_policies;
+
+-- name: set_policy
+INSERT INTO tenantry.model_policies (tenant_id, allowed, fallbacks)
+VALUES (%(tenant)s, %(allowed)s, %(fallbacks)s)
+ON CONFLICT (tenant_id) DO UPDATE
+   SET allowed = excluded.allowed, fallbacks = excluded.fallbacks, changed_at = now();
