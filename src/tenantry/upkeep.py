@@ -74,6 +74,17 @@ class Upkeep:
             await self.base.prices.refresh(statements)
         self.base.budgets.weights.replace(await self.base.plans.weights())
 
+    async def refresh(self) -> None:
+        """Work by today's prices, and hold nothing in memory that nobody needs any more.
+
+        Raises:
+            StoreUnavailable: the prices cannot be read; what was held is let go all the same.
+        """
+        self.admission.breakers.tidy(self.base.clock.monotonic())
+        if isinstance(self.embedder, EmbeddedE5):
+            self.embedder.release_if_idle()
+        await self.refresh_prices()
+
     async def each_tenant(self, task: str) -> AsyncIterator[TenantContext]:
         """A context in each tenant, one after the other, for background work called `task`."""
         after = START
@@ -144,10 +155,7 @@ class Upkeep:
     async def _tidy(self) -> None:
         for turn in itertools.count():
             await asyncio.sleep(_TIDY_EVERY_S)
-            self.admission.breakers.tidy(self.base.clock.monotonic())
-            if isinstance(self.embedder, EmbeddedE5):
-                self.embedder.release_if_idle()
             with suppress(StoreUnavailable):
-                await self.refresh_prices()
+                await self.refresh()
                 if turn % _TENANTS_EVERY == 0:
                     await self.tidy_tenants()

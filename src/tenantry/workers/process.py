@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from tenantry.core.errors import StoreUnavailable
 from tenantry.core.settings import Settings
-from tenantry.platform import open_platform
+from tenantry.platform import Platform, open_platform
 from tenantry.workers.schedule import Schedule
 from tenantry.workers.worker import Worker, WorkerOptions
 
@@ -31,12 +31,10 @@ async def work(settings: Settings, options: WorkerOptions, *, with_parent: bool 
     async with open_platform(settings, upkeep=False) as platform:
         worker = Worker(platform, options)
         _on_signals(worker.stop)
-        tasks = []
+        schedule = Schedule(platform) if "maintenance" in options.pools else None
+        tasks = [asyncio.create_task(_keep(platform, schedule))]
         if with_parent:
             tasks.append(asyncio.create_task(_end_with_parent(worker.stop)))
-        if "maintenance" in options.pools:
-            schedule = Schedule(platform)
-            tasks.append(asyncio.create_task(_keep(schedule)))
         sys.stdout.write(f"Tenantry works on {', '.join(options.pools)}\n")
         sys.stdout.flush()
         try:
@@ -72,10 +70,13 @@ async def _end_with_parent(stop: Callable[[], None]) -> None:
     stop()
 
 
-async def _keep(schedule: Schedule) -> None:
+async def _keep(platform: Platform, schedule: Schedule | None) -> None:
+    """Work by today's prices, hold no model that nobody needs, and enqueue what is due."""
     while True:
         try:
-            await schedule.keep()
+            await platform.upkeep.refresh()
+            if schedule is not None:
+                await schedule.keep()
         except StoreUnavailable:
             _LOG.warning("schedule_postponed")
         await asyncio.sleep(_ROUND_S)
