@@ -117,6 +117,7 @@ class Platform:
     embedder: Embedder
     jobs: Jobs
     documents: Documents
+    retriever: Retriever
     ingestor: Ingestor
     connectors: ConnectorCatalog
     pools: Pools
@@ -217,7 +218,6 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
     registry = (providers := _providers(stack, base, services)).platform
     admission = Admission(registry.terms(), base.budgets, ledger, audit, clock)
     connectors = _kept(stack, ConnectorCatalog(services))
-    files = _kept(stack, FileStore(services, most_bytes))
     embedder, passages = registry.embedder, registry.fair_embedder(admission.capacity)
     patterns = Patterns(db, embedder, ledger, audit)
     retriever, results = _retriever(base, registry), ResultFiles(db)
@@ -246,13 +246,14 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         embedder=embedder,
         jobs=jobs,
         documents=Documents(db, audit, jobs),
+        retriever=retriever,
         ingestor=Ingestor(db, passages, ledger, audit, jobs, max_bytes=most_bytes),
         connectors=connectors,
         pools=pools,
         upkeep=Upkeep(
             base, tenants, admission, pools, embedder, results, rotation, storage, shelves, jobs
         ),
-        files=files,
+        files=_kept(stack, FileStore(services, most_bytes)),
         results=results,
         break_glass=BreakGlass(operator, base.doors.breakglass),
         direct=DirectAccess(db, connectors, results, ledger, clock),

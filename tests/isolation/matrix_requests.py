@@ -67,6 +67,7 @@ BODIES: Mapping[tuple[str, str], Callable[[Ids], Mapping[str, Any]]] = {
     ("POST", "/v1/assistants/{assistant_id}/versions"): _json(lambda _: {"instructions": "Long."}),
     ("POST", "/v1/assistants/{assistant_id}/rollback"): _json(lambda _: {"version": 1}),
     ("POST", "/v1/documents"): _document,
+    ("POST", "/v1/documents/search"): _json(lambda _: {"query": "What is there?"}),
     ("PATCH", "/v1/jobs/{job_id}"): _json(lambda _: {"state": "cancelled"}),
     ("PUT", "/v1/model-policy"): _json(lambda _: {}),
     ("POST", "/v1/provider-accounts"): _json(

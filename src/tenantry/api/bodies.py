@@ -2,12 +2,16 @@
 
 from datetime import timedelta
 from typing import Annotated, Literal
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, SecretStr
+
+from tenantry.vectors.base import Filter
 
 RoleName = Literal["owner", "admin", "analyst", "viewer"]
 ExternalId = Annotated[str, Field(min_length=1, max_length=200)]
 Secrets = dict[str, Annotated[SecretStr, Field(max_length=20_000)]]
+MediaType = Annotated[str, Field(pattern=r"^[a-z]+/[a-z0-9.+-]{1,100}$")]
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
@@ -198,6 +202,26 @@ class QueryBody(Body):
     sql: Annotated[str, Field(min_length=1, max_length=20000)]
     max_rows: int = Field(default=500, ge=1, le=10_000)
     to_file: bool = False
+
+
+class SearchBody(Body):
+    """A search in the tenant's documents; what is left out does not narrow it."""
+
+    query: Annotated[str, Field(min_length=1, max_length=2000)]
+    limit: int = Field(default=10, ge=1, le=100)
+    document_ids: Annotated[list[UUID], Field(max_length=1000)] | None = None
+    media_types: Annotated[list[MediaType], Field(max_length=20)] | None = None
+    added_from: AwareDatetime | None = None
+    added_before: AwareDatetime | None = None
+
+    def filter(self) -> Filter:
+        """Which documents count."""
+        return Filter(
+            None if self.document_ids is None else tuple(self.document_ids),
+            None if self.media_types is None else tuple(self.media_types),
+            self.added_from,
+            self.added_before,
+        )
 
 
 class CallBody(Body):

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
 
+from tenantry.api.bodies import SearchBody
 from tenantry.api.credentials import platform_of, tenant
 from tenantry.api.jobs import job_json
 from tenantry.api.members import Limit, known_id
@@ -96,6 +97,15 @@ async def add_document(
     response.status_code = 202
     response.headers["location"] = f"/v1/jobs/{accepted.job_id}"
     return job_json(accepted)
+
+
+@router.post("/search")
+async def search_documents(
+    request: Request, body: SearchBody, ctx: Annotated[TenantContext, tenant("documents:read")]
+) -> dict[str, Any]:
+    """The passages that answer a query best, each with where it stands; metered as a search."""
+    found = await platform_of(request).retriever.search(ctx, body.query, body.limit, body.filter())
+    return {"data": [asdict(passage) for passage in found]}
 
 
 @router.get("/{document_id}")

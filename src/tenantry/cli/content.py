@@ -1,4 +1,4 @@
-"""`tenantry ingest | ask`: what a tenant puts in, and what it gets out."""
+"""`tenantry ingest | search | ask`: what a tenant puts in, and what it gets out."""
 
 import asyncio
 import sys
@@ -57,6 +57,20 @@ def ingest(
         click.echo(f"Error: {line}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("query")
+@click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 100))
+@json_option
+def search(query: str, limit: int, as_json: bool) -> None:
+    """Search the documents of the tenant of TENANTRY_API_KEY, without asking a model."""
+    client = Client.from_environment()
+    found = client.post("/v1/documents/search", {"query": query, "limit": limit})["data"]
+    for passage in found:
+        passage["place"] = passage["heading"] or f"page {passage['page']}"
+        passage["score"] = round(passage["score"], 3)
+    show_rows(found, as_json, () if as_json else ("score", "title", "place", "text"))
 
 
 @click.command()

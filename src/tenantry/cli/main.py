@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "vault": ("tenantry.cli.vault:vault", "Look after the keys that seal credentials."),
         "ingest": ("tenantry.cli.content:ingest", "Add documents and data files."),
         "jobs": ("tenantry.cli.jobs:jobs", "Look after what is done in the background."),
+        "search": ("tenantry.cli.content:search", "Find passages in the documents."),
         "ask": ("tenantry.cli.content:ask", "Ask an assistant."),
         "eval": ("tenantry.cli.evaluate:evaluate", "Measure the quality of answers."),
         "budget": ("tenantry.cli.budgets:budget", "Limit what may be used."),
