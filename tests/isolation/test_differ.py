@@ -42,6 +42,8 @@ ELSEWHERE = {
     Operation("/v1/assistants", "POST"): "creates; its body names no resource (test_http_attacks)",
     Operation("/v1/documents", "POST"): "creates; its body names no resource (test_http_attacks)",
     Operation("/v1/connectors", "POST"): "creates; its body names no resource (test_http_attacks)",
+    Operation("/v1/provider-accounts", "POST"): "creates; its body names no tenant's resource",
+    Operation("/v1/model-policy", "PUT"): "sets; models of others are unknown to it",
     Operation("/v1/budgets", "PUT"): "sets; a member, key or model of others is in no own call",
     Operation("/v1/messages", "POST"): "its body names models of the platform's accounts only",
     Operation("/v1/embeddings", "POST"): "computes; its body names no tenant's resource",
@@ -63,6 +65,9 @@ async def served(
             await tenant.conversation()
             await tenant.result()
             await tenant.assistant()
+            account = (await tenant.provider_account())["name"]
+            policy = {"json": {"allowed": [f"{account}/*"]}}
+            assert (await tenant.owner.call("PUT", "/v1/model-policy", **policy)).status == 200
         yield served
 
 
