@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.test_connectors import tenantry
+from tests.acceptance.test_connectors import run_command, tenantry
 from tests.api.conftest import providers_file
 from tests.providers.replies import CallOf, Reply
 from tests.providers.scripted import ScriptedProvider
@@ -71,7 +71,7 @@ async def added(service: Service, way: str, url: str) -> Any:
     auth = ["-o", 'auth={"kind": "bearer"}'] if way == "http" else []
     return await tenantry(
         service.acme, "add", "desk", "mcp", "-o", reached, "-o", f"operations={OPERATIONS}",
-        "-o", 'fixed={"account_id": "a7"}', *auth,
+        "-o", 'fixed={"account_id": "a7"}', "-o", "writes=approval", *auth,
         "--secret-env", f"{secret}=DESK_TOKEN", "--json", DESK_TOKEN=TOKEN,
     )  # fmt: skip
 
@@ -100,16 +100,23 @@ async def test_an_mcp_server_is_connected_looked_at_and_asked_by_an_assistant(
     )
     facts = (await service.acme.ask("What did the north order?", "clerk")).body["tenantry"]
     (citation,) = facts["citations"]
+    (waiting,) = facts["attachments"]
+    assert (waiting["kind"], waiting["title"]) == ("approval", 'create_order {"sku":"s1"}')
     assert citation["locator"] == 'find_orders {"region":"north"}'
     prompts = "\n".join(provider.prompts)
     assert "120.50" in prompts
-    assert "ordered s1" not in prompts  # it writes
+    assert "ordered s1" not in prompts  # it waits for the member
     assert TOKEN not in prompts
     log = (await service.acme.get("/v1/audit?outcome=refused")).body["data"]
     told = [event["detail"]["reason"] for event in log if event["action"] == "call.refused"]
-    assert sorted(told) == ["argument", "write"]
+    assert told == ["argument"]
+    (listed,) = json.loads(await run_command(service.acme, "approval", "list", "--json"))
+    assert (listed["id"], listed["arguments"]) == (waiting["approval_id"], {"sku": "s1"})
+    approve = ("approval", "approve", waiting["approval_id"], "--json")
+    done = json.loads(await run_command(service.acme, *approve))
+    assert done["answer"]["structured"] == {"result": "ordered s1 for a7"}
     usage = (await service.acme.get("/v1/usage?by=connector")).body["lines"]
-    assert [(line["key"], line["calls"]) for line in usage if line["key"]] == [(desk["id"], 3)]
+    assert [(line["key"], line["calls"]) for line in usage if line["key"]] == [(desk["id"], 4)]
     said = [(await service.acme.get(f"/v1/{path}")).raw for path in ("connectors", "audit")]
     assert TOKEN.encode() not in b"".join(said)
     assert (await service.globex.post(f"/v1/connectors/{desk['id']}/test")).status == 404

@@ -4,7 +4,7 @@ READABLE = (
     "tenants", "members", "api_keys", "audit_events", "usage_events", "assistants",
     "assistant_versions", "conversations", "messages", "tool_calls", "documents", "chunks",
     "connectors", "data_files", "result_files", "patterns", "pattern_versions", "vault_keys",
-    "vault_secrets", "suspended_operations", "vector_shelves", "chunk_vectors",
+    "vault_secrets", "suspended_operations", "approvals", "vector_shelves", "chunk_vectors",
     "searchable_documents", "jobs", "job_inputs", "job_shares",
 )  # fmt: skip
 LOOK = " UNION ALL ".join(f"SELECT t::text AS row FROM tenantry.{name} AS t" for name in READABLE)

@@ -10,7 +10,7 @@ ACTORS = ("owner", "admin", "analyst", "viewer", "operator", "anonymous")
 HEAD = tuple(f"{actor}:{whose}" for actor in ACTORS for whose in ("own", "nbr"))
 _ENDS = frozenset({"DELETE"})
 _ALSO_ENDS = frozenset({"/v1/keys/{key_id}/rotate"})
-_OF_ONE_MEMBER = frozenset({"conversation_id", "result_id"})
+_OF_ONE_MEMBER = frozenset({"conversation_id", "result_id", "approval_id"})
 _OUTCOMES = {401: "no", 403: "no", 404: "hidden"}
 NOT_APPLICABLE = "-"
 Row = tuple[str, ...]
@@ -70,6 +70,8 @@ async def _ids(tenant: Tenant, maker: ApiClient, operation: Operation) -> Ids:
             found[parameter] = await tenant.conversation(maker)
         elif parameter == "result_id":
             found[parameter] = await tenant.result(maker)
+        elif parameter == "approval_id":
+            found[parameter] = await tenant.approval(maker)
         else:
             found |= await tenant.ids_for(parameter)
     return found

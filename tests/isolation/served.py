@@ -17,6 +17,9 @@ from uuid import UUID
 import psycopg
 
 from tenantry.api.server import HOT_ROUTES, build_resources
+from tenantry.platform import Platform
+from tenantry.tools.call_api import CallApi
+from tenantry.tools.references import References
 from tests.providers.scripted import ScriptedProvider
 from tests.service import Answer, ApiClient, Service
 from tests.sources.json_api import DOCUMENT, json_api
@@ -91,7 +94,10 @@ class Tenant:
     revoked: ApiClient
     operator: ApiClient
     api_url: str
+    platform: Platform = field(repr=False)
     made: int = 0
+    desk: str = ""
+    talks: dict[str, UUID] = field(default_factory=dict, repr=False)
 
     def fresh_name(self, kind: str) -> str:
         """A name that only this tenant uses."""
@@ -132,9 +138,23 @@ class Tenant:
         made(await self.owner.upload(path, "items.csv", CSV, {"table": "items"}))
         return found
 
-    async def api(self) -> Mapping[str, Any]:
-        """A new connector of an HTTP API with one operation, `listOrders`."""
-        options = {"document": DOCUMENT, "base_url": self.api_url}
+    async def approval(self, client: ApiClient | None = None) -> str:
+        """The id of a call that waits for the owner, or for another member: as a model asks."""
+        if not self.desk:
+            writing = {"operations": {"allow": ["createOrder"]}, "writes": "approval"}
+            self.desk = (await self.api(**writing))["name"]
+        client = client or self.owner
+        if client.credential not in self.talks:
+            self.talks[client.credential] = UUID(await self.conversation(client))
+        conversation = self.talks[client.credential]
+        ctx = await self.platform.authenticator.context(client.credential, "asks", 300)
+        tool = CallApi(ctx, self.platform.connectors, References(conversation))
+        (asked,) = (await tool.run(self.desk, "createOrder")).attachments
+        return asked.approval_id
+
+    async def api(self, **more: Any) -> Mapping[str, Any]:
+        """A new connector of an HTTP API; without more options, with `listOrders` alone."""
+        options = {"document": DOCUMENT, "base_url": self.api_url, **more}
         body = {"name": self.fresh_name("api"), "kind": "http", "options": options}
         found: Mapping[str, Any] = made(await self.owner.post("/v1/connectors", body))
         return found
@@ -226,6 +246,7 @@ class Tenant:
             "budget_id": self.budget,
             "provider_account_id": self.provider_account,
             "result_id": self.result,
+            "approval_id": self.approval,
             "job_id": self.job,
             "grant_id": self.grant,
         }
@@ -342,7 +363,8 @@ async def tenant_of(service: Service, name: str, owner: ApiClient, api: str = ""
     tenant_id = UUID(service.tenants[name]["tenant"]["id"])
     revoked = service.client(key["api_key"])
     return Tenant(name, tenant_id, owner, clients["admin"], clients["analyst"],
-                  clients["viewer"], revoked, service.operator, f"{api}/{name}only")  # fmt: skip
+                  clients["viewer"], revoked, service.operator, f"{api}/{name}only",
+                  service.platform)  # fmt: skip
 
 
 def random_like(ids: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,12 @@ from aiohttp import web
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {"title": "Orders", "version": "1"},
-    "paths": {"/orders": {"get": {"operationId": "listOrders", "summary": "All orders."}}},
+    "paths": {
+        "/orders": {
+            "get": {"operationId": "listOrders", "summary": "All orders."},
+            "post": {"operationId": "createOrder", "summary": "A new order."},
+        }
+    },
 }
 
 
@@ -21,7 +26,7 @@ async def _answer(request: web.Request) -> web.Response:
 async def json_api() -> AsyncIterator[str]:
     """Its address; what it answers names the path that was asked for, and so the base URL."""
     app = web.Application()
-    app.router.add_get("/{path:.*}", _answer)
+    app.router.add_route("*", "/{path:.*}", _answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:

@@ -33,16 +33,19 @@ def is_open(descriptor: int) -> bool:
 def look() -> dict[str, Any]:
     """What a program that a stranger wrote would try."""
     foreign, here, datagrams = Path(FOREIGN), Path.cwd(), socket.socket(type=socket.SOCK_DGRAM)
+    local = socket.socket(socket.AF_UNIX)
+    ours = {datagrams.fileno(), local.fileno()}
     return {
         "environment": dict(os.environ),
         "folder": str(here),
-        "descriptors": [d for d in range(3, 64) if d != datagrams.fileno() and is_open(d)],
+        "descriptors": [d for d in range(3, 64) if d not in ours and is_open(d)],
         "own file": attempt(lambda: (here / "kept").write_text("mine")),
         "too large": attempt(lambda: (here / "large").write_text("x" * (2 << 20))),
         "foreign file": attempt(foreign.read_text),
         "write foreign": attempt(lambda: foreign.write_text("x")),
         "list": attempt(lambda: list(foreign.parent.iterdir())),
         "parent": attempt(Path("/proc/1/environ").read_text),
+        "local socket": attempt(lambda: local.connect(str(foreign.with_name("s")))),
         "connect": attempt(lambda: socket.create_connection(("127.0.0.1", int(PORT)), 2)),
         "resolve": attempt(lambda: datagrams.connect(("192.0.2.1", 53))),
         "pid": os.getpid(),
@@ -54,9 +57,10 @@ def look() -> dict[str, Any]:
 
 def stay() -> str:
     """Leave a process behind, in a session of its own."""
-    code = "import time\nwhile True:\n    open('alive', 'w').write('x'); time.sleep(0.01)"
+    here = str(Path.cwd())  # in the command, so that it can be told from others' of this kind
+    code = f"import time\nwhile {here!r}:\n    open('alive', 'w').write('x'); time.sleep(0.01)"
     subprocess.Popen([sys.executable, "-I", "-S", "-c", code], start_new_session=True)
-    return str(Path.cwd())
+    return here
 
 
 def say(message: Any) -> None:

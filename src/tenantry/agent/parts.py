@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+from uuid import UUID
 
 from tenantry.agent.boundary import ModelBoundary
 from tenantry.core.clock import Clock
@@ -73,7 +74,7 @@ class AgentParts:
         ledger: where calls are settled.
         boundary: the way to models.
         routes: gives the model of a name for a tenant; raises `NotFound`.
-        tools: binds tools of these names to a context, for one session.
+        tools: binds tools of these names to a context and a conversation, for one session.
         clock: for the deadline.
         limits: ceilings of every turn.
     """
@@ -82,7 +83,7 @@ class AgentParts:
     ledger: Ledger
     boundary: ModelBoundary
     routes: Callable[[TenantContext, str], Awaitable[ModelRoute]]
-    tools: Callable[[TenantContext, Sequence[str]], Tools]
+    tools: Callable[[TenantContext, Sequence[str], UUID], Tools]
     clock: Clock
     limits: AgentLimits = field(default_factory=AgentLimits)
 

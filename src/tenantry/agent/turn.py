@@ -57,7 +57,7 @@ class Turn:
         self._request = request
         self._version = version
         self._route = route
-        self._tools = parts.tools(session.ctx, version.tools)
+        self._tools = parts.tools(session.ctx, version.tools, session.conversation_id)
         self._marker = new_marker()
         self._sources: dict[str, Citation] = {}
         self._attachments: dict[str, Attachment] = {}

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tenantry import __version__
 from tenantry.api import (
+    approvals,
     assistants,
     audit,
     break_glass,
@@ -90,6 +91,7 @@ def build_resources(platform: Platform | None) -> FastAPI:
     )
     app.state.platform = platform
     for room in (
+        approvals,
         health, tenants, members, assistants, conversations, documents, connectors, tables,
         jobs, results, patterns, usage, budgets, fairness, audit, break_glass, pools,
         provider_accounts, model_policy, models,

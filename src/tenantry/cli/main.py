@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "tenantry.cli.break_glass:break_glass",
             "Read one tenant for a while, on record.",
         ),
+        "approval": ("tenantry.cli.approvals:approval", "Approve calls that change something."),
         "vault": ("tenantry.cli.vault:vault", "Look after the keys that seal credentials."),
         "ingest": ("tenantry.cli.content:ingest", "Add documents and data files."),
         "jobs": ("tenantry.cli.jobs:jobs", "Look after what is done in the background."),

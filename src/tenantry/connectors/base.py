@@ -167,6 +167,14 @@ class OperationSource(Protocol):
         """Calls within the access pattern."""
         ...
 
+    async def to_approve(self, operation: str, arguments: Mapping[str, Json]) -> bytes | None:
+        """What a member must approve before a model may make this call; None if nothing.
+
+        Raises:
+            QueryRefused: it may not be made at all.
+        """
+        ...
+
     async def call(
         self, operation: str, arguments: Mapping[str, Json], limits: QueryLimits
     ) -> Json:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from tenantry.connectors.approvals import Approvals
 from tenantry.connectors.base import (
     Completing,
     Connector,
@@ -63,13 +64,18 @@ class Added:
 
 
 class ConnectorCatalog:
-    """Creates, lists, opens and removes connectors, within one tenant at a time."""
+    """Creates, lists, opens and removes connectors, within one tenant at a time.
+
+    Attributes:
+        approvals: calls of theirs that wait for a member.
+    """
 
     def __init__(self, services: ConnectorServices) -> None:
         self._services = services
         self._db = services.db
         self._kinds: Mapping[str, EntryPoint] = {e.name: e for e in entry_points(group=_GROUP)}
         self._loaded: dict[str, Connector] = {}
+        self.approvals = Approvals(services.db, services.audit)
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -169,6 +169,19 @@ class HttpSource:
         offers, _ = _offers(HttpOptions.read(self.config.options))
         return shown_operations(offers)
 
+    async def to_approve(self, operation: str, arguments: Mapping[str, Json]) -> bytes | None:
+        """What a member must approve before a model may make this call; None if nothing.
+
+        Raises:
+            QueryRefused: it may not be made at all; recorded as for `call`.
+        """
+        options = HttpOptions.read(self.config.options)
+        gate = OperationGate(self.ctx, self.connector.services.audit, self.config.name)
+        offer, whole = await gate.admitted(
+            _offers(options)[0], operation, arguments, writes=options.writes
+        )
+        return gate.to_approve(offer, whole, writes=options.writes)
+
     async def call(
         self, operation: str, arguments: Mapping[str, Json], limits: QueryLimits
     ) -> Json:
@@ -237,7 +250,7 @@ def _warnings(options: HttpOptions, left_out: Json) -> list[str]:
     said = []
     if options.base and options.base.url.startswith("http:"):
         said.append("The connection is not encrypted: use https.")
-    if options.writes:
+    if options.writes == "allowed":
         said.append("A model may change things through this connector, and nobody is asked first.")
     said += left_out_of(_offers(options)[0], left_out)
     return said[:_MOST_WARNINGS]

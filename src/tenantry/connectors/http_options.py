@@ -14,7 +14,14 @@ from tenantry.connectors.exposure import Exposure
 from tenantry.connectors.http_credentials import Authentication
 from tenantry.connectors.openapi_document import ApiDocument, parse, read
 from tenantry.connectors.openapi_schema import clean
-from tenantry.connectors.option_values import MOST_NAMES, BaseUrl, names_of, object_of
+from tenantry.connectors.option_values import (
+    MOST_NAMES,
+    BaseUrl,
+    Writes,
+    names_of,
+    object_of,
+    writes_of,
+)
 from tenantry.core.errors import InvalidRequest
 from tenantry.core.events import Json
 
@@ -40,7 +47,7 @@ class HttpOptions:
         allow: names of the operations chosen; None is every one that only reads.
         exposure: arguments that the configuration fills; of a body, `body.a.b`.
         auth: how the API is told who calls.
-        writes: whether operations that change something may be called at all.
+        writes: whether operations that change something may be called, and when.
     """
 
     document: ApiDocument | None
@@ -50,7 +57,7 @@ class HttpOptions:
     allow: tuple[str, ...] | None
     exposure: Exposure
     auth: Authentication
-    writes: bool
+    writes: Writes
 
     @classmethod
     def read(cls, options: Mapping[str, Json]) -> "HttpOptions":
@@ -67,9 +74,6 @@ class HttpOptions:
         if url is None and given is None:
             raise InvalidRequest("Give the OpenAPI document as document, or its document_url.")
         allow = _allow(options.get("operations"))
-        writes = options.get("writes", "refused")
-        if writes not in {"refused", "allowed"}:
-            raise InvalidRequest("writes is refused or allowed.")
         document = None if given is None else read(given, allow)
         return cls(
             document=document,
@@ -79,7 +83,7 @@ class HttpOptions:
             allow=allow,
             exposure=Exposure.read(options),
             auth=Authentication.read(options.get("auth")),
-            writes=writes == "allowed",
+            writes=writes_of(options.get("writes", "refused")),
         )
 
     def stored(self, left_out: Mapping[str, str]) -> dict[str, Json]:
@@ -91,7 +95,7 @@ class HttpOptions:
         kept: dict[str, Json] = {
             "base_url": self.base.url if self.base else "",
             "auth": self.auth.stored(),
-            "writes": "allowed" if self.writes else "refused",
+            "writes": self.writes,
         }
         if self.document is not None:
             kept |= {

@@ -19,8 +19,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tenantry.connectors import mcp_view
 from tenantry.core import sandbox
 
+_CLONE_NEWNS = 0x00020000
 _CLONE_NEWUTS, _CLONE_NEWIPC = 0x04000000, 0x08000000
 _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 _PR_SET_PDEATHSIG = 1
@@ -43,10 +45,10 @@ def main(arguments: list[str]) -> None:
             raise Unbuilt("program")
         if not all(Path(path).exists() for path in plan["read"]):
             raise Unbuilt("read")
-        _separate(without)
+        _separate(plan, without)
         _confine(plan, without)
     except (Unbuilt, OSError) as error:
-        _say(str(error) if isinstance(error, Unbuilt) else "limits")
+        _say(str(error) if isinstance(error, Unbuilt) else "system")
         return
     _say("ready")
     # Python adds variables of its own: what is given was named.
@@ -66,8 +68,8 @@ def _die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _separate(without: frozenset[str]) -> None:
-    """Go where there is no network, and no other process: when the first ends, all of them do.
+def _separate(plan: Mapping[str, Any], without: frozenset[str]) -> None:
+    """Go where there is no network, no other process, and nothing but the folders named.
 
     Raises:
         Unbuilt: the kernel, or who runs it, does not let us.
@@ -79,13 +81,16 @@ def _separate(without: frozenset[str]) -> None:
     if spaces == 0:
         return
     _unshare(spaces, "processes" if "network" in without else "network")
+    if "files" not in without:
+        visible = [*sandbox.SYSTEM, *sandbox.DEVICES, *plan["read"], plan["argv"][0]]
+        mcp_view.enter(plan["root"], plan["folder"], visible)
     if is_alone:
         _be_first()
 
 
 def _unshare(spaces: int, wall: str) -> None:
     user, group = os.getuid(), os.getgid()
-    if _libc().unshare(spaces | _CLONE_NEWUSER) != 0:
+    if _libc().unshare(spaces | _CLONE_NEWUSER | _CLONE_NEWNS) != 0:
         raise Unbuilt(wall)
     try:
         # Nobody there, us outside: our own files, none of root's rights.
@@ -97,7 +102,10 @@ def _unshare(spaces: int, wall: str) -> None:
 
 
 def _be_first() -> None:
-    """Go on as the first process of the new space; who was there before keeps it from outside."""
+    """Go on as the first process of the new space: when it ends, all of them do.
+
+    Who was there before stays outside, waits, and takes all of them with it when it is killed.
+    """
     child = os.fork()
     if child:
         for descriptor in (0, 1):  # the program's alone: its end is then the end of the pipe

@@ -15,7 +15,14 @@ from tenantry.connectors.exposure import Exposure, Offer, offered
 from tenantry.connectors.http_credentials import Authentication
 from tenantry.connectors.mcp_pin import PinnedTool
 from tenantry.connectors.openapi_schema import Unreadable, clean
-from tenantry.connectors.option_values import MOST_NAMES, BaseUrl, names_of, object_of
+from tenantry.connectors.option_values import (
+    MOST_NAMES,
+    BaseUrl,
+    Writes,
+    names_of,
+    object_of,
+    writes_of,
+)
 from tenantry.core.errors import InvalidRequest
 from tenantry.core.events import Json
 from tenantry.core.ids import new_id
@@ -44,7 +51,7 @@ class McpOptions:
         auth: how it is told over HTTP who calls.
         effects: the tools chosen, and whether each reads or writes, as the administrator says.
         exposure: arguments that the configuration fills; of an argument's own parts, `a.b`.
-        writes: whether tools that write may be called at all.
+        writes: whether tools that write may be called, and when.
         tools: those chosen, as they were accepted; None until the server was asked.
         acceptance: names the act of accepting them; empty until then.
         protocol: version that the server spoke then; empty if it is not known.
@@ -56,7 +63,7 @@ class McpOptions:
     auth: Authentication
     effects: Mapping[str, Effect]
     exposure: Exposure
-    writes: bool
+    writes: Writes
     tools: Mapping[str, PinnedTool] | None
     acceptance: str
     protocol: str
@@ -78,9 +85,6 @@ class McpOptions:
             raise InvalidRequest("command is the name of a command that the operator allows.")
         if command and "auth" in options:
             raise InvalidRequest("auth is for a server that has a url.")
-        writes = options.get("writes", "refused")
-        if writes not in {"refused", "allowed"}:
-            raise InvalidRequest("writes is refused or allowed.")
         effects = _effects(options.get("operations", {}))
         tools = _tools(options.get("tools"), effects)
         return cls(
@@ -89,7 +93,7 @@ class McpOptions:
             auth=Authentication.read(options.get("auth")),
             effects=effects,
             exposure=Exposure.read(options),
-            writes=writes == "allowed",
+            writes=writes_of(options.get("writes", "refused")),
             tools=tools,
             acceptance=_acceptance(options.get("acceptance"), is_needed=tools is not None),
             protocol=_protocol(options.get("protocol", "")),
@@ -102,7 +106,7 @@ class McpOptions:
         Raises:
             InvalidRequest: that is too much.
         """
-        kept: dict[str, Json] = {"writes": "allowed" if self.writes else "refused"}
+        kept: dict[str, Json] = {"writes": self.writes}
         if self.base is not None:
             kept |= {"url": self.base.url, "auth": self.auth.stored()}
         chosen: dict[str, Json] = {

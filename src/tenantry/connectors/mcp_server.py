@@ -20,14 +20,20 @@ from tenantry.connectors.base import (
     Operation,
     QueryLimits,
 )
-from tenantry.connectors.exposure import check_use, left_out_of
+from tenantry.connectors.exposure import Offer, check_use
 from tenantry.connectors.http_credentials import SECRET_OF, Credentials
+from tenantry.connectors.mcp_acceptance import (
+    Definitions,
+    changed_in,
+    gone_from,
+    listed,
+    pinned,
+    warnings,
+)
 from tenantry.connectors.mcp_answer import answer_of
 from tenantry.connectors.mcp_commands import Command
 from tenantry.connectors.mcp_options import McpOptions
-from tenantry.connectors.mcp_pin import PinnedTool, is_same
 from tenantry.connectors.mcp_suspension import Suspensions
-from tenantry.connectors.openapi_schema import Unreadable, clean
 from tenantry.connectors.operation_gate import OperationGate, shown_operations
 from tenantry.connectors.slots import Slots
 from tenantry.core.errors import InvalidRequest, QueryFailed, QueryRefused, QueryTimeout
@@ -41,14 +47,11 @@ if TYPE_CHECKING:
 
 _LOOK_S = 20.0
 _MOST_PROCESSES, _MOST_PROCESSES_OF_ONE = 16, 4
-_MOST_WARNINGS = 20
-_NAMES_SHOWN = 40
 _SUSPENDED = (
     "The server changed this tool since it was accepted. It is suspended until an administrator "
     "accepts it anew."
 )
 T = TypeVar("T")
-Definitions = Mapping[str, Mapping[str, Json]]
 
 
 class McpConnector:
@@ -96,7 +99,7 @@ class McpConnector:
             return await session.tools(), session.protocol
 
         found, protocol = await self.in_session(ctx, options, draft.secrets, _LOOK_S, look)
-        tools, left_out = _pinned(options, found)
+        tools, left_out = pinned(options, found)
         accepted = replace(
             options, tools=tools, protocol=protocol, left_out=left_out, acceptance=""
         )
@@ -119,9 +122,9 @@ class McpConnector:
         """
         options = McpOptions.read(draft.options)
         found = await self.look(ctx, options, draft.secrets)
-        if wrong := _gone(options, found) + _changed(options, found):
-            raise QueryFailed(f"The server's tools are not those given: {_listed(wrong)}.")
-        return self.warnings(options)
+        if wrong := gone_from(options, found) + changed_in(options, found):
+            raise QueryFailed(f"The server's tools are not those given: {listed(wrong)}.")
+        return warnings(options, self._command(options))
 
     def open(self, ctx: TenantContext, config: ConnectorConfig) -> "McpSource":
         """The tools of one connector of one tenant; performs no I/O."""
@@ -215,7 +218,7 @@ class McpConnector:
         """The operator's command that the options name; None where the server has a URL."""
         found = self._services.commands.get(options.command)
         if found is None and options.command:
-            known = _listed(sorted(self._services.commands))
+            known = listed(sorted(self._services.commands))
             raise InvalidRequest(f"There is no command {options.command!r}. Allowed: {known}.")
         return found
 
@@ -224,25 +227,6 @@ class McpConnector:
         if options.base is not None:
             return Credentials.of(options.auth, secrets).traces()
         return sorted({secret.reveal() for secret in secrets.values()}, key=len, reverse=True)
-
-    def warnings(self, options: McpOptions) -> list[str]:
-        """What whoever adds a connector of these options is told."""
-        said = []
-        if options.base and options.base.url.startswith("http:"):
-            said.append("The connection is not encrypted: use https.")
-        if (command := self._command(options)) and command.without:
-            walls = _listed(sorted(command.without))
-            said.append(f"The operator runs this command without these walls: {walls}.")
-        if options.writes:
-            said.append(
-                "A model may change things through this connector, and nobody is asked first."
-            )
-        offers, left_out = options.offers()
-        said += left_out_of(offers, left_out)
-        for name, tool in (options.tools or {}).items():
-            if options.effects[name] == "read" and not tool.is_said_to_read:
-                said.append(f"{name} is called as one that reads; its server does not say so.")
-        return said[:_MOST_WARNINGS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +248,17 @@ class McpSource:
             for each in shown_operations(options.offers()[0])
         ]
 
+    async def to_approve(self, operation: str, arguments: Mapping[str, Json]) -> bytes | None:
+        """What a member must approve before a model may make this call; None if nothing.
+
+        Raises:
+            QueryRefused: it may not be made at all; recorded as for `call`.
+        """
+        options = McpOptions.read(self.config.options)
+        gate = OperationGate(self.ctx, self.connector.services.audit, self.config.name)
+        offer, whole = await self._admitted(gate, options, operation, arguments)
+        return gate.to_approve(offer, whole, writes=options.writes)
+
     async def call(
         self, operation: str, arguments: Mapping[str, Json], limits: QueryLimits
     ) -> Json:
@@ -278,17 +273,13 @@ class McpSource:
         """
         options, services = McpOptions.read(self.config.options), self.connector.services
         gate = OperationGate(self.ctx, services.audit, self.config.name)
-        offers, _ = options.offers()
-        offer, whole = await gate.admitted(offers, operation, arguments, writes=options.writes)
+        offer, whole = await self._admitted(gate, options, operation, arguments)
         suspensions = self._suspensions(options)
-        if offer.name in await suspensions.names():
-            await gate.refuse(offer.name, "suspended")
-            raise QueryRefused(_SUSPENDED)
         secrets = await self._secrets()
 
         async def called(session: "McpSession") -> Mapping[str, Json]:
             found = await session.tools()
-            changed = _changed(options, found)
+            changed = changed_in(options, found)
             await suspensions.add(changed)
             if offer.name in changed:
                 raise QueryRefused(_SUSPENDED)
@@ -311,14 +302,24 @@ class McpSource:
         options = McpOptions.read(self.config.options)
         found = await self.connector.look(self.ctx, options, await self._secrets())
         suspensions = self._suspensions(options)
-        await suspensions.add(_changed(options, found))
+        await suspensions.add(changed_in(options, found))
         if suspended := sorted(await suspensions.names()):
             raise QueryFailed(
-                f"The server changed {_listed(suspended)} since it was accepted. It is suspended "
+                f"The server changed {listed(suspended)} since it was accepted. It is suspended "
                 "until the connector's options are given again without tools."
             )
-        if gone := _gone(options, found):
-            raise QueryFailed(f"The server does not offer {_listed(gone)} any more.")
+        if gone := gone_from(options, found):
+            raise QueryFailed(f"The server does not offer {listed(gone)} any more.")
+
+    async def _admitted(
+        self, gate: OperationGate, options: McpOptions, tool: str, arguments: Mapping[str, Json]
+    ) -> tuple[Offer, dict[str, Json]]:
+        offers, _ = options.offers()
+        offer, whole = await gate.admitted(offers, tool, arguments, writes=options.writes)
+        if offer.name in await self._suspensions(options).names():
+            await gate.refuse(offer.name, "suspended")
+            raise QueryRefused(_SUSPENDED)
+        return offer, whole
 
     def _suspensions(self, options: McpOptions) -> Suspensions:
         services = self.connector.services
@@ -346,40 +347,3 @@ def _load() -> None:
         raise InvalidRequest(
             "MCP servers need the extra `connectors`: pip install 'tenantry[connectors]'."
         ) from error
-
-
-def _pinned(
-    options: McpOptions, found: Definitions
-) -> tuple[dict[str, PinnedTool], dict[str, str]]:
-    """The tools chosen as the server describes them, and those of which nothing can be made."""
-    known = _listed(list(found))
-    if not options.effects:
-        raise InvalidRequest(
-            "Say in operations which tools may be called, as {read: [names], write: [names]}. "
-            f"The server offers: {known}."
-        )
-    if missing := [name for name in options.effects if name not in found]:
-        raise InvalidRequest(f"The server has no tool {clean(missing[0], 80)!r}. It has: {known}.")
-    tools: dict[str, PinnedTool] = {}
-    left_out: dict[str, str] = {}
-    for name in options.effects:
-        try:
-            tools[name] = PinnedTool.of(found[name])
-        except Unreadable as error:
-            left_out[name] = str(error)
-    return tools, left_out
-
-
-def _changed(options: McpOptions, found: Definitions) -> list[str]:
-    tools = options.tools or {}
-    return [name for name in tools if name in found and not is_same(tools[name], found[name])]
-
-
-def _gone(options: McpOptions, found: Definitions) -> list[str]:
-    return [name for name in options.tools or {} if name not in found]
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(clean(name, 80) for name in names[:_NAMES_SHOWN])
-    more = len(names) - _NAMES_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown or "none"

@@ -18,6 +18,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -39,6 +40,7 @@ _UNBUILT: Mapping[str, str] = {
     "network": "no space without a network can be made on this machine",
     "processes": "no space without other processes can be made on this machine",
     "files": "this kernel has no Landlock",
+    "system": "the system would not",
     "read": "a folder that it may read is not there",
     "program": "the operator's program is not there, or cannot be executed",
 }
@@ -70,10 +72,10 @@ class StdioWay:
 
     @asynccontextmanager
     async def _streams(self) -> AsyncIterator[Any]:
-        folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="tenantry-mcp-")
+        place = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tenantry-mcp-"))
         process: Process | None = None
         try:
-            process = await self._started(folder)
+            process = await self._started(place)
             to_sdk, from_server = anyio.create_memory_object_stream[SessionMessage | Exception]()
             to_server, from_sdk = anyio.create_memory_object_stream[SessionMessage]()
             async with (
@@ -89,15 +91,18 @@ class StdioWay:
             with anyio.CancelScope(shield=True):
                 if process is not None:
                     await _ended(process)
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
-    async def _started(self, folder: str) -> Process:
-        command = self._command
+    async def _started(self, place: Path) -> Process:
+        command, folder, root = self._command, str(place / "own"), str(place / "root")
+        for path in (folder, root):
+            await asyncio.to_thread(os.mkdir, path, 0o700)
         environment = {"HOME": folder, "TMPDIR": folder, **self._environment}
         plan = {
             "argv": command.argv,
             "read": command.read,
             "folder": folder,
+            "root": root,
             "variables": sorted(environment),
             "limits": asdict(command.limits),
             "without": sorted(command.without),

@@ -6,10 +6,14 @@ what reads unless the configuration says otherwise. Whatever else is asked for i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+
+import orjson
 
 from tenantry.connectors.base import Operation
 from tenantry.connectors.exposure import DoesNotFit, Offer, check, filled
 from tenantry.connectors.openapi_schema import clean
+from tenantry.connectors.option_values import Writes
 from tenantry.core.errors import QueryRefused
 from tenantry.core.events import AuditSink, Json
 from tenantry.isolation.context import TenantContext
@@ -37,7 +41,7 @@ class OperationGate:
         operation: str,
         arguments: Mapping[str, Json],
         *,
-        writes: bool,
+        writes: Writes,
     ) -> tuple[Offer, dict[str, Json]]:
         """The operation to call, and its arguments with what the configuration fills.
 
@@ -50,7 +54,7 @@ class OperationGate:
             await self.refuse(operation, "operation")
             known = ", ".join(list(offers)[:_NAMES_SHOWN])
             raise QueryRefused(f"There is no operation of this name. Known: {known or 'none'}.")
-        if offer.effect == "write" and not writes:
+        if offer.effect == "write" and writes == "refused":
             await self.refuse(operation, "write")
             raise QueryRefused("This operation changes something; this connector only reads.")
         try:
@@ -60,6 +64,19 @@ class OperationGate:
                 await self.refuse(operation, "argument", error.unknown)
             raise QueryRefused(error.message) from None
         return offer, filled(arguments, offer.fixed)
+
+    def to_approve(
+        self, offer: Offer, whole: Mapping[str, Json], *, writes: Writes
+    ) -> bytes | None:
+        """What a member must approve before a model may make a call; None if nothing.
+
+        Returns:
+            SHA-256 of the operation, as a model is shown it, and of every argument that is sent.
+        """
+        if offer.effect == "read" or writes != "approval":
+            return None
+        call: Json = [self.connector, offer.name, offer.description, offer.schema, dict(whole)]
+        return sha256(orjson.dumps(call, option=orjson.OPT_SORT_KEYS)).digest()
 
     async def record_sent(self, offer: Offer) -> None:
         """Record a call that changes something, before it leaves."""

@@ -3,12 +3,17 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from tenantry.connectors.openapi_schema import is_plain_name
 from tenantry.core.errors import InvalidRequest
 from tenantry.core.events import Json
 
+Writes = Literal["refused", "approval", "allowed"]
+"""Whether operations that write may be called: never, once a member approved, or as they come."""
+
 MOST_NAMES = 200
+_WRITES: tuple[Writes, ...] = ("refused", "approval", "allowed")
 _BASE_URL = re.compile(
     r"(?P<origin>(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
     r"(?::(?P<port>[0-9]{1,5}))?)(?P<path>(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]*)*)"
@@ -49,6 +54,18 @@ class BaseUrl:
         host = parts["host"].strip("[]").lower().rstrip(".")
         port = int(parts["port"] or (80 if parts["scheme"] == "http" else 443))
         return cls(parts[0], f"{parts['scheme']}://{host}:{port}", host, port)
+
+
+def writes_of(given: Json) -> Writes:
+    """What the option `writes` says; `refused` unless given.
+
+    Raises:
+        InvalidRequest: it says something else than it may.
+    """
+    for each in _WRITES:
+        if given == each:
+            return each
+    raise InvalidRequest("writes is refused, approval or allowed.")
 
 
 def object_of(given: Json, name: str) -> dict[str, Json]:

@@ -1,5 +1,5 @@
--- Connectors and files: tenantry.connectors, tenantry.suspended_operations, tenantry.data_files,
--- tenantry.result_files.
+-- Connectors and files: tenantry.connectors, tenantry.suspended_operations, tenantry.approvals,
+-- tenantry.data_files, tenantry.result_files.
 
 -- name: create_connector
 INSERT INTO tenantry.connectors (
@@ -49,6 +49,45 @@ RETURNING operation;
 -- Those of earlier acceptances mean nothing any more.
 DELETE FROM tenantry.suspended_operations
  WHERE connector_id = %(connector_id)s AND acceptance <> %(acceptance)s;
+
+-- name: ask_approval
+-- Rows: the approval; none when the member has as many waiting as may be.
+INSERT INTO tenantry.approvals (
+    tenant_id, approval_id, connector_id, conversation_id, requested_by, operation, arguments,
+    sha256, expires_at)
+SELECT %(tenant)s, %(approval_id)s, %(connector_id)s, %(conversation_id)s, %(member_id)s,
+       %(operation)s, %(arguments)s, %(sha256)s, now() + make_interval(secs => %(seconds)s)
+  FROM (SELECT count(*) AS waiting FROM tenantry.approvals
+         WHERE requested_by = %(member_id)s AND state = 'pending' AND expires_at > now()) AS a
+ WHERE a.waiting < %(most)s
+RETURNING approval_id, connector_id, conversation_id, operation, arguments, sha256, state,
+          requested_at, expires_at;
+
+-- name: list_approvals
+-- Rows: the member's own that still wait, with ids after the given one, oldest first.
+SELECT approval_id, connector_id, conversation_id, operation, arguments, sha256, state,
+       requested_at, expires_at
+  FROM tenantry.approvals
+ WHERE requested_by = %(member_id)s AND state = 'pending' AND expires_at > now()
+   AND approval_id > %(after)s
+ ORDER BY approval_id LIMIT %(limit)s;
+
+-- name: get_approval
+SELECT approval_id, connector_id, conversation_id, operation, arguments, sha256, state,
+       requested_at, expires_at
+  FROM tenantry.approvals
+ WHERE approval_id = %(approval_id)s AND requested_by = %(member_id)s;
+
+-- name: decide_approval
+-- Rows: the approval, once; none when it is not the member's, was decided before, or has expired.
+UPDATE tenantry.approvals SET state = %(state)s, decided_at = now()
+ WHERE approval_id = %(approval_id)s AND requested_by = %(member_id)s
+   AND state = 'pending' AND expires_at > now()
+RETURNING approval_id, connector_id, conversation_id, operation, arguments, sha256, state,
+          requested_at, expires_at;
+
+-- name: delete_old_approvals
+DELETE FROM tenantry.approvals WHERE expires_at < now() - make_interval(days => %(days)s);
 
 -- name: lock_stored
 -- Held until the transaction ends: the file of a content is named or removed by one at a time.

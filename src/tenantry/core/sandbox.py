@@ -31,7 +31,7 @@ _ALL_FILE_RIGHTS = 16
 _NETWORK_SINCE, _BIND_AND_CONNECT_TCP = 4, 3
 _SCOPES_SINCE, _ABSTRACT_SOCKETS_AND_SIGNALS = 6, 3
 # What programs need of the system: their loader, libraries and interpreters, names of authorities.
-_SYSTEM = (
+SYSTEM = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/ssl", "/etc/pki",
     "/etc/alternatives", "/etc/localtime",
 )  # fmt: skip
@@ -39,7 +39,7 @@ _LIBRARIES = (
     "/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib",
     "/etc/ld.so.cache",
 )  # fmt: skip
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # DuckDB reads the machine's limits from here while it starts, and fails where it may not.
 _MACHINE = ("/sys/fs/cgroup", "/sys/devices/system/cpu", "/proc/self/cgroup")
 
@@ -158,9 +158,9 @@ def confine_tree(readable: Iterable[str], writable: Iterable[str], *, network: b
         return False
     every = (1 << _FILE_RIGHTS.get(version, _ALL_FILE_RIGHTS)) - 1
     ruleset = _ruleset(version, network=network)
-    for path in _SYSTEM:
+    for path in SYSTEM:
         _allow_path(ruleset, path, _EXECUTE | _READ_FILE | _READ_DIR)
-    for path in _DEVICES:
+    for path in DEVICES:
         _allow_path(ruleset, path, _READ_FILE | _WRITE_FILE)
     for path in readable:
         rights = _EXECUTE | _READ_FILE | _READ_DIR

@@ -221,6 +221,7 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.data_files": _ALL,
         "tenantry.result_files": "SELECT INSERT DELETE",
         "tenantry.suspended_operations": "SELECT INSERT DELETE",
+        "tenantry.approvals": _ALL,
         "tenantry.patterns": _ALL,
         "tenantry.pattern_versions": _READ_ADD,
         "tenantry.break_glass_grants": _GRANT_SEEN,

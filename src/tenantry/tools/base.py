@@ -43,23 +43,26 @@ class Attachment:
 
     Attributes:
         ref: the session's reference, such as `chart:1` or `file:1`.
-        kind: `chart` (a Vega-Lite specification) or `file` (a result to download).
+        kind: `chart` (a Vega-Lite specification), `file` (a result to download) or `approval` (a
+            call that waits for the member).
         title: of the chart, or name of the file.
         connector: name of the connector it came from.
         sql: the statement that gave its rows.
         rows: how many.
         spec: of a chart: Vega-Lite with its data, nothing to load and nothing to execute.
         result_id: of a file: what to ask the API for.
+        approval_id: of an approval: what to approve or refuse.
     """
 
     ref: str
-    kind: Literal["chart", "file"]
+    kind: Literal["chart", "file", "approval"]
     title: str
     connector: str
     sql: str
     rows: int
     spec: Mapping[str, Json] | None = None
     result_id: str = ""
+    approval_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ from typing import Annotated
 import orjson
 from pydantic import Field
 
-from tenantry.connectors.base import Operation, QueryLimits
+from tenantry.connectors.approvals import Asked
+from tenantry.connectors.base import ConnectorConfig, Operation, QueryLimits
 from tenantry.connectors.catalog import ConnectorCatalog
-from tenantry.core.errors import InvalidRequest, NotFound
+from tenantry.core.errors import InvalidRequest, NotFound, QueryRefused
 from tenantry.core.events import Json
 from tenantry.isolation.context import TenantContext
-from tenantry.tools.base import Citation, ToolResult, at
+from tenantry.tools.base import Attachment, Citation, ToolResult, at
 from tenantry.tools.data import ConnectorName
 from tenantry.tools.references import References
 
@@ -20,6 +21,10 @@ _MOST_DEPTH = 16
 _NAMES_SHOWN = 50
 _ARGUMENTS = "What describe_api asks for, as one JSON object in text"
 _QUOTE_CHARS = 300
+_NOT_YET = (
+    "Nothing was done. The call waits for the member, who sees it beside your answer and has five "
+    "minutes. You cannot approve it; do not say that it was done."
+)
 OperationName = Annotated[str, Field(max_length=200, description="An operation that it lists")]
 
 
@@ -71,6 +76,9 @@ class CallApi:
         read = _read(arguments)
         with at(config.connector):
             source = self._catalog.operation_source(self._ctx, config)
+            digest = await source.to_approve(operation, read)
+            if digest is not None:
+                return await self._asked(config, Asked(config.connector, operation, read, digest))
             answer = await source.call(operation, read, _LIMITS)
         said = orjson.dumps(read, option=orjson.OPT_SORT_KEYS).decode()
         ref = self._references.of("call", (connector, operation, said))
@@ -79,6 +87,31 @@ class CallApi:
         citation = Citation(ref, "call", connector, locator, 0, 1)
         return ToolResult(
             content, f"connector:{connector}", (citation,), 1, connector=config.connector
+        )
+
+    async def _asked(self, config: ConnectorConfig, asked: Asked) -> ToolResult:
+        """Let the call wait for the member, and say so."""
+        if self._references.conversation is None:
+            raise QueryRefused("Nobody can approve this call here.")
+        approval = await self._catalog.approvals.ask(
+            self._ctx, self._references.conversation, asked
+        )
+        ref = self._references.of("approval", approval.approval_id)
+        waiting = Attachment(
+            ref,
+            "approval",
+            f"{asked.operation} {orjson.dumps(asked.arguments).decode()}"[:_QUOTE_CHARS],
+            config.name,
+            "",
+            0,
+            approval_id=str(approval.approval_id),
+        )
+        content: Json = {"approval": ref, "operation": asked.operation, "note": _NOT_YET}
+        return ToolResult(
+            content,
+            f"connector:{config.name}",
+            connector=config.connector,
+            attachments=(waiting,),
         )
 
 

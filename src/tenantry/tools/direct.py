@@ -93,6 +93,24 @@ class DirectAccess:
             took.rows, took.size_bytes = 1, len(orjson.dumps(answer))
         return answer
 
+    async def approve(self, ctx: TenantContext, approval: UUID, limits: QueryLimits) -> Json:
+        """Approve a call of the member's own conversation, and make it; the source's answer.
+
+        Raises:
+            NotFound: no such approval, or another member's.
+            Conflict: it was decided before, has expired, or is not what was asked any more.
+            QueryRefused, QueryFailed, QueryTimeout: as for `OperationSource.call`.
+        """
+        approvals = self._catalog.approvals
+        found = await approvals.get(ctx, approval)
+        asked = found.asked
+        config = await self._catalog.get(ctx, asked.connector)
+        source = self._catalog.operation_source(ctx, config)
+        if await source.to_approve(asked.operation, asked.arguments) != asked.sha256:
+            await approvals.refuse_changed(ctx, found)
+        await approvals.decide(ctx, approval, "approved")  # once, whoever else tries just now
+        return await self.call(ctx, asked.connector, asked.operation, asked.arguments, limits)
+
     @asynccontextmanager
     async def _metered(
         self, ctx: TenantContext, tool: str, connector: UUID

@@ -1,14 +1,20 @@
 """What a model is given instead of ids: `doc:1`, `query:1`, good within one session only."""
 
 from typing import Literal
+from uuid import UUID
 
-Kind = Literal["doc", "query", "verified", "call", "chart", "file"]
+Kind = Literal["doc", "query", "verified", "call", "chart", "file", "approval"]
 
 
 class References:
-    """Numbers what a session has seen; the same thing keeps its number."""
+    """Numbers what a session has seen; the same thing keeps its number.
 
-    def __init__(self) -> None:
+    Attributes:
+        conversation: the one in which they are good; None outside of any.
+    """
+
+    def __init__(self, conversation: UUID | None = None) -> None:
+        self.conversation = conversation
         self._known: dict[tuple[Kind, object], str] = {}
         self._counts: dict[Kind, int] = {}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from tenantry.connectors.catalog import ConnectorCatalog
 from tenantry.connectors.result_files import ResultFiles
@@ -75,9 +76,11 @@ class Toolbox:
         self._ceilings = ceilings
         self._tools = [(tool, Shape(tool.name, tool.run)) for tool in _TOOLS]
 
-    def bind(self, ctx: TenantContext, names: Sequence[str]) -> ToolExecutor:
+    def bind(
+        self, ctx: TenantContext, names: Sequence[str], conversation: UUID | None = None
+    ) -> ToolExecutor:
         """The tools of these names for one session; a name that is no tool gives none."""
-        services, references = self._services, References()
+        services, references = self._services, References(conversation)
         chosen = [
             Bound(tool.make(ctx, services, references), shape)
             for tool, shape in self._tools

@@ -136,7 +136,7 @@ class Stage:
     def loop(
         self,
         model: ChatModel,
-        tools: Callable[[TenantContext, Sequence[str]], Tools] | None = None,
+        tools: Callable[[TenantContext, Sequence[str], UUID], Tools] | None = None,
         limits: AgentLimits | None = None,
     ) -> AgentLoop:
         async def resolve(_ctx: TenantContext, name: str) -> ModelRoute:
@@ -150,7 +150,7 @@ class Stage:
                 ledger=self.ledger,
                 boundary=self.boundary(),
                 routes=resolve,
-                tools=tools or (lambda _ctx, _names: NoTools()),
+                tools=tools or (lambda _ctx, _names, _conversation: NoTools()),
                 clock=self.world.clock,
                 limits=limits or AgentLimits(),
             )

@@ -89,7 +89,9 @@ class Bench:
         self.bound: list[tuple[TenantContext, Sequence[str]]] = []
         self.bound_once = asyncio.Event()
 
-    def __call__(self, ctx: TenantContext, names: Sequence[str]) -> ToolExecutor:
+    def __call__(
+        self, ctx: TenantContext, names: Sequence[str], _conversation: UUID
+    ) -> ToolExecutor:
         self.bound.append((ctx, names))
         self.bound_once.set()
         lookup = Lookup(ctx)
@@ -166,7 +168,7 @@ async def test_a_models_step_is_settled_before_its_tools_run(world: World, stage
             seen.append(stage.kinds(world.acme))
             return ToolResult({"seen": what}, "documents")
 
-    def bind(ctx: TenantContext, _names: Sequence[str]) -> ToolExecutor:
+    def bind(ctx: TenantContext, _names: Sequence[str], _conversation: UUID) -> ToolExecutor:
         return ToolExecutor(ctx, [Bound(Looking())], world.audit, world.clock)
 
     model = playing(calls(look("x")), says("Done."))

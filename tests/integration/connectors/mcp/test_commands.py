@@ -3,10 +3,11 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,21 +21,25 @@ from tenantry.connectors.mcp_commands import Command
 from tenantry.core.errors import InvalidRequest, QueryFailed, QueryTimeout
 from tenantry.core.sandbox import Limits
 from tests.integration.connectors.mcp.conftest import Desk
-from tests.sources import mcp_prober
 
 LIMITS = QueryLimits(max_bytes=40_000, timeout_s=15.0)
 PYTHON = os.path.realpath(sys.executable)
-READ = (str(Path(mcp_prober.__file__)), sys.base_prefix)
+READ = (str(Path(__file__).parents[3] / "sources" / "mcp_prober.py"), sys.base_prefix)
 LOOK: dict[str, Any] = {"operations": {"read": ["look", "stay"]}}
 MEGABYTE = 1024 * 1024
+TRIED = (
+    "foreign file", "write foreign", "list", "parent", "local socket", "connect", "resolve",
+)  # fmt: skip
 LIMITS_OF = Limits(256 * MEGABYTE, 0, 20, MEGABYTE)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def walls() -> None:
+def walls(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Skips where the machine cannot build them."""
+    folders = [str(tmp_path_factory.mktemp(name)) for name in ("own", "root")]
     plan = {
-        "argv": ["/bin/true"], "read": [], "folder": "/tmp", "without": [], "variables": [],
+        "argv": ["/bin/true"], "read": [], "folder": folders[0], "root": folders[1],
+        "without": [], "variables": [],
         "limits": {"memory_bytes": MEGABYTE * 64, "threads": 0, "cpu_s": 5, "file_bytes": 0},
     }  # fmt: skip
     launcher = [sys.executable, "-I", "-m", "tenantry.connectors.mcp_child", json.dumps(plan)]
@@ -44,11 +49,14 @@ def walls() -> None:
 
 
 @pytest.fixture
-def foreign(tmp_path: Path) -> Path:
-    """A file that is nobody else's business."""
+def foreign(tmp_path: Path) -> Iterator[Path]:
+    """A file that is nobody else's business, and a socket beside it."""
     path = tmp_path / "secrets.json"
     path.write_text("the platform's keys")
-    return path
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path.with_name("s")))
+        listener.listen()
+        yield path
 
 
 def prober(foreign: Path, port: int, *how: str, **changed: Any) -> Command:
@@ -66,12 +74,12 @@ async def allowing(desk: Desk, command: Command) -> AsyncIterator[Desk]:
     await catalog.close()
 
 
-def living() -> list[str]:
-    """Processes that a prober left behind."""
+def living(folder: str) -> list[str]:
+    """Processes that a prober left behind in this folder."""
     found = []
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
-            if entry.name.isdigit() and b"open('alive'" in (entry / "cmdline").read_bytes():
+            if entry.name.isdigit() and folder.encode() in (entry / "cmdline").read_bytes():
                 found.append(entry.name)
     return found
 
@@ -94,14 +102,35 @@ async def test_a_program_sees_what_its_operator_names_and_nothing_else(
     assert "tenantry-mcp-" in seen["folder"]
     assert not Path(seen["folder"]).exists()
     assert seen["descriptors"] == []
-    refused = ("foreign file", "write foreign", "list", "connect", "resolve", "parent")
-    assert {name: seen[name] for name in refused} == {
-        "foreign file": "PermissionError", "write foreign": "PermissionError",
-        "list": "PermissionError", "connect": "PermissionError", "resolve": "OSError",
-        "parent": "PermissionError",
+    assert {name: seen[name] for name in TRIED} == {
+        **dict.fromkeys(TRIED, "FileNotFoundError"), "connect": "PermissionError",
+        "resolve": "OSError",
     }  # fmt: skip
     assert (seen["pid"], seen["own file"], seen["too large"]) == (1, "4", "OSError")
     assert (seen["memory"], seen["file"], seen["cpu"]) == (256 * MEGABYTE, MEGABYTE, 20)
+
+
+@pytest.mark.req("CON-4")
+async def test_each_wall_holds_without_the_others(
+    desk: Desk, foreign: Path, unused_tcp_port: int
+) -> None:
+    async def seen(*without: str) -> Any:
+        command = prober(foreign, unused_tcp_port, without=frozenset(without))
+        async with allowing(desk, command) as open_desk:
+            source = open_desk.catalog.operation_source(desk.world.acme, added.config)
+            answer: Any = await source.call("look", {}, LIMITS)
+            return json.loads(answer["content"][0])
+
+    async with allowing(desk, prober(foreign, unused_tcp_port)) as open_desk:
+        added = await open_desk.add(desk.world.acme, command="prober", **LOOK)
+    landlock = await seen("network", "processes")
+    assert {
+        name: landlock[name] for name in ("foreign file", "write foreign", "list", "parent")
+    } == (dict.fromkeys(("foreign file", "write foreign", "list", "parent"), "PermissionError"))
+    alone = await seen("files", "network")
+    assert (alone["pid"], alone["foreign file"]) == (1, "the platform's keys")
+    unplugged = await seen("files", "processes")
+    assert (unplugged["connect"], unplugged["resolve"]) == ("OSError", "OSError")
 
 
 @pytest.mark.req("CON-4")
@@ -113,15 +142,18 @@ async def test_what_a_program_leaves_behind_ends_with_its_session(
         answer: Any = await source.call("stay", {}, LIMITS)
         folder = json.loads(answer["content"][0])
         async with asyncio.timeout(5):
-            while living():  # noqa: ASYNC110 - the kernel tells nobody
+            while living(folder):  # noqa: ASYNC110 - the kernel tells nobody
                 await asyncio.sleep(0.01)
     assert not Path(folder).exists()
 
 
 @pytest.mark.req("CON-4")
 async def test_a_program_that_behaves_badly_is_an_error_that_says_how(
-    desk: Desk, foreign: Path, unused_tcp_port: int
+    desk: Desk, foreign: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    place = foreign.with_name("temporary")
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     haste = QueryLimits(max_bytes=40_000, timeout_s=1.5)
     good = prober(foreign, unused_tcp_port)
     async with allowing(desk, good) as open_desk:
@@ -144,8 +176,7 @@ async def test_a_program_that_behaves_badly_is_an_error_that_says_how(
             source = open_desk.catalog.operation_source(desk.world.acme, added)
             with pytest.raises(kind, match=says):
                 await source.call("look", {}, haste)
-    left = list(Path(tempfile.gettempdir()).glob("tenantry-mcp-*"))
-    assert left == []
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.req("CON-1", "CON-4")

@@ -73,7 +73,8 @@ async def test_a_tool_that_changes_back_stays_suspended_until_it_is_accepted_ane
     kept = (await catalog.change(acme, added.connector, added.options)).config
     with pytest.raises(QueryRefused, match="suspended until"):
         await catalog.operation_source(acme, kept).call("search", {"text": "a"}, LIMITS)
-    fresh = {name: kept.options[name] for name in ("url", "operations")}
+    # Without the tools it is one, also beside the earlier one's name.
+    fresh = {name: kept.options[name] for name in ("url", "operations", "acceptance")}
     accepted = (await catalog.change(acme, added.connector, fresh)).config
     answer = await catalog.operation_source(acme, accepted).call("search", {"text": "a"}, LIMITS)
     assert answer == {"content": ["found"]}
