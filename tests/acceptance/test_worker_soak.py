@@ -69,7 +69,7 @@ async def _work_and_kill(service: Service, documents: int, kills: int) -> None:
         killed = 0
         while (over := _over(service)) < documents:
             await asyncio.sleep(0.5)
-            if killed < kills and over >= documents * killed // (kills + 1):
+            if killed < kills and over >= documents * killed // (2 * kills):
                 killed += 1
                 place = chance.randrange(_WORKERS)
                 await _end_one(workers[place], freeze=killed % 3 == 0)
