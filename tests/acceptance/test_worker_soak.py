@@ -18,7 +18,7 @@ _WORKERS = 3
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 @pytest.mark.req("FAIR-3", "VEC-3")
-@pytest.mark.parametrize(("documents", "tenants", "kills"), [(120, 6, 8), (2000, 20, 50)])
+@pytest.mark.parametrize(("documents", "tenants", "kills"), [(120, 6, 5), (2000, 20, 50)])
 async def test_workers_die_at_random_and_each_document_is_there_once(
     cluster: Cluster, tmp_path: Path, documents: int, tenants: int, kills: int
 ) -> None:
