@@ -46,11 +46,14 @@ ELSEWHERE = {
     Operation("/v1/model-policy", "PUT"): "sets; models of others are unknown to it",
     Operation("/v1/budgets", "PUT"): "sets; a member, key or model of others is in no own call",
     Operation("/v1/messages", "POST"): "its body names models of the platform's accounts only",
+    Operation("/v1/documents/search", "POST"): "another's document is one it does not have",
     Operation("/v1/embeddings", "POST"): "computes; its body names no tenant's resource",
 }
 """Operations that neither name a resource nor list any, each with its reason."""
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _READS = frozenset({"/v1/connectors/{connector_id}/test"})
+_FIGURES = frozenset({"/v1/usage", "/v1/alerts", "/v1/breakers", "/v1/fairness"})
+"""Lists of what happened, and how much, to the platform's own accounts: they may name nobody."""
 _METERED = frozenset({"/v1/connectors/{connector_id}/query"})
 
 
@@ -65,6 +68,8 @@ async def served(
             await tenant.conversation()
             await tenant.result()
             await tenant.assistant()
+            await tenant.job()
+            await tenant.budget()
             account = (await tenant.provider_account())["name"]
             policy = {"json": {"allowed": [f"{account}/*"]}}
             assert (await tenant.owner.call("PUT", "/v1/model-policy", **policy)).status == 200
@@ -152,7 +157,7 @@ async def test_no_id_or_name_in_a_list_is_another_tenants(
         seen[tenant.name] = set(_UUID.findall(text)) - {row[0] for row in rows}
         assert f"{other.name}only" not in text
         assert str(other.tenant_id) not in text
-        assert seen[tenant.name] or f"{tenant.name}only" in text or operation.path == "/v1/usage"
+        assert seen[tenant.name] or f"{tenant.name}only" in text or operation.path in _FIGURES
     assert not seen["acme"] & seen["globex"]
 
 

@@ -21,6 +21,7 @@ _ALL_TENANTS = {
     "usage_events operator": "operators see what each tenant used",
     "budget_plans operator": "operators set each tenant's plan and calendar",
     "budget_leases operator": "leases whose holder is gone are looked for in all tenants",
+    "job_shares operator": "operators set how much of each tenant's work runs",
     "break_glass_grants operator": "operators see who holds a grant, and why",
     "audit_events audit": "the log is verified whole, every chain of it",
     "audit_heads audit": "the log is verified whole, every chain of it",
@@ -81,7 +82,8 @@ def test_every_route_table_role_and_tool_is_in_the_matrix(cluster: Cluster) -> N
     finally:
         cluster.drop_database(database)
     assert roles == [
-        f"tenantry_{name}" for name in ("app", "audit", "auth", "breakglass", "ledger", "operator")
+        f"tenantry_{name}"
+        for name in ("app", "audit", "auth", "breakglass", "ledger", "operator", "queue")
     ]
 
 

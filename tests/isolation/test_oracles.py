@@ -141,8 +141,10 @@ def test_no_text_of_tenants_is_sampled(arena: Arena) -> None:
         ).fetchall()
     # Each is one of a few fixed words, by a CHECK.
     assert {row[0] for row in sampled} == {
-        "audit_events.outcome", "jobs.actor_kind", "jobs.pool", "jobs.state", "members.role",
-        "members.status", "messages.role",
-        "messages.status", "tenants.status", "tool_calls.outcome", "usage_events.kind",
-        "usage_events.operation", "vault_secrets.owner_kind",
+        "approvals.state", "audit_events.outcome", "budgets.period", "budgets.scope",
+        "budgets.set_by", "budgets.unit", "jobs.actor_kind", "jobs.pool", "jobs.state",
+        "members.role", "members.status", "messages.role", "messages.status",
+        "provider_accounts.kind", "provider_accounts.max_tokens_field", "tenants.status",
+        "tool_calls.outcome", "usage_events.kind", "usage_events.operation", "usage_events.payer",
+        "vault_secrets.owner_kind", "vector_shelves.state",
     }  # fmt: skip

@@ -84,7 +84,10 @@ async def test_pages_go_through_all_tenants_once(directory: TenantDirectory) -> 
 
 @pytest.mark.req("DB-5")
 async def test_operator_reads_totals_and_directory_but_no_content(world: World) -> None:
-    readable = {"tenants", "operators", "operator_keys", "usage_events", "price_versions", "prices"}
+    readable = {
+        "tenants", "operators", "operator_keys", "usage_events", "price_versions", "prices",
+        "budget_plans", "budgets", "budget_leases", "complexity_weights", "job_shares",
+    }  # fmt: skip
     async with statements_as(world.cluster, world.database, "operator") as statements:
         tables = await statements.rows(
             b"SELECT tablename AS name FROM pg_tables WHERE schemaname = 'tenantry'"

@@ -14,6 +14,9 @@ NOT_CONTENT = {
     # Who may do what: not what a tenant keeps with us.
     "tenants", "members", "api_keys", "assistants", "assistant_versions", "connectors",
     "vault_keys", "vault_secrets",
+    "provider_accounts", "model_policies", "suspended_operations", "approvals",
+    # What is being done, and gone when it is.
+    "jobs", "job_inputs", "job_shares",
     # What we keep about a tenant.
     "usage_events", "audit_events", "audit_heads", "break_glass_grants", "break_glass_sessions",
     "budget_plans", "budgets", "budget_counters", "budget_leases", "budget_alerts",
