@@ -158,7 +158,10 @@ def _search(folder: Path, secrets: Mapping[str, str]) -> None:
     files = [path for path in folder.rglob("*") if path.is_file()]
     told, is_control_found = [], False
     for path in files:
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue  # PostgreSQL, which runs on, is done with it
         is_control_found |= _CONTROL.encode() in content
         told += [f"{name} in {path.relative_to(folder)}" for name in _found(secrets, content)]
     assert any("pg_wal" in path.parts for path in files)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from tenantry.fairness.breakers import Breakers
 from tests.isolation.canaries import new_mark
 from tests.isolation.served import CSV, Estate, Tenant, estate, made, tenant_of
 from tests.providers.obedient import ObedientModel, ObedientProvider
@@ -130,6 +131,10 @@ class Stage:
     bystander: Party
     victims_ids: list[str] = field(default_factory=list)
     victims_assistant: str = ""
+
+    def close_breakers(self) -> None:
+        """Let everybody call again, whatever the model did to the calls before."""
+        self.estate.service.platform.admission.breakers = Breakers()
 
     def foreign_marks(self, party: Party) -> dict[str, str]:
         """The marks of the two others, by tenant and store."""

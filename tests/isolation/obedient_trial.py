@@ -94,6 +94,7 @@ async def trial(stage: Stage, **how: Any) -> AsyncIterator[Trial]:
     trace, calls = stage.estate.trace(attacker.tenant), stage.calls_of(attacker)
     first = len(stage.provider.calls)
     attacker.seen.clear()
+    stage.close_breakers()
     found = Trial(stage, stage.mind(**how))
     yield found
     found.prompts = stage.provider.calls[first:]

@@ -394,7 +394,7 @@ async def test_a_refusal_that_cannot_be_audited_ends_the_turn(world: World, stag
         async def record(self, event: Any) -> None:
             raise StoreUnavailable(event.action)
 
-    bind: Callable[..., ToolExecutor] = lambda ctx, _names: ToolExecutor(  # noqa: E731
+    bind: Callable[..., ToolExecutor] = lambda ctx, *_: ToolExecutor(  # noqa: E731
         ctx, [Bound(Lookup(ctx))], BrokenLog(), world.clock
     )
     model = playing(calls(ToolCall("i", "drop_tables", "{}")), says("Done."))

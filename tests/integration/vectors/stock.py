@@ -68,6 +68,7 @@ class Stock:
                 embedder=EMBEDDER,
                 created_by=held.ctx.actor.id,
                 language="english",
+                source=None,
             )
             await add_passages(tx, document_id, passages)
         held.vectors[document_id], held.media_types[document_id] = vectors, media_type

@@ -221,7 +221,7 @@ async def test_an_option_that_is_wrong_is_a_clear_error(desk: Desk) -> None:
         ({"auth": {"kind": "api_key", "in": "cookie", "name": "x"}}, "header or query"),
         ({"auth": {"kind": "api_key", "in": "header", "name": "Host"}}, "auth.name"),
         ({"auth": {"kind": "api_key", "in": "header", "name": "a\r\nb"}}, "auth.name"),
-        ({"writes": True}, "refused or allowed"),
+        ({"writes": True}, "refused, approval or allowed"),
         ({"document_sha256": "x"}, "64 hexadecimal"),
     ):
         with pytest.raises(InvalidRequest, match=says):
