@@ -117,8 +117,8 @@ class Scheduler:
         if not place.waiting:
             first = self._first(self._busy)
             here = self._virtual if first is None else first.settled
-            if here > place.settled:
-                place.settled = here
+            # What it holds for running calls is no time in which it wanted nothing.
+            place.settled = max(place.settled, here - place.held)
         self._seen(place, now)
         turn = Turn(place, lane, cost, now)
         self._join(turn)
