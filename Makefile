@@ -18,7 +18,7 @@ demo: $(READY) ## Show two tenants on one platform; ARGS=--no-serve ends after t
 	@$(BIN)/tenantry demo $(ARGS)
 
 test: $(READY) ## Run the tests, in parallel and offline
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not soak" $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not soak" $(ARGS)
 
 check: $(READY) ## Format, lint, types, layers, style gates, generated documents
 	@$(BIN)/python tools/check.py $(ARGS)
