@@ -7,24 +7,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from tenantry.admission import Admission
 from tenantry.agent.boundary import ModelBoundary
 from tenantry.agent.loop import AgentLoop
 from tenantry.agent.parts import AgentLimits, AgentParts
-from tenantry.connectors.base import ConnectorServices
+from tenantry.assembly import Content, Models, People, Sources
 from tenantry.connectors.catalog import ConnectorCatalog
 from tenantry.connectors.file_store import FileStore
-from tenantry.connectors.guarding import reading_places
-from tenantry.connectors.mcp_commands import read_commands
 from tenantry.connectors.result_files import ResultFiles
 from tenantry.core.clock import Clock, SystemClock
-from tenantry.core.errors import (
-    StartupRefused,
-)
+from tenantry.core.errors import StartupRefused
 from tenantry.core.settings import Settings
 from tenantry.db.migrate import SigningKey, migrate, pending_migrations
 from tenantry.db.store import Store, open_store
@@ -48,43 +43,25 @@ from tenantry.metering.price_list import install_default_prices
 from tenantry.metering.reconcile import Reconciler
 from tenantry.metering.reports import UsageReports
 from tenantry.metering.storage import StorageMeter
-from tenantry.pools.base import PoolCaps
 from tenantry.pools.pools import Pools
 from tenantry.providers.base import Embedder
 from tenantry.providers.directory import ModelDirectory
-from tenantry.providers.embedded_e5 import EmbeddedE5
 from tenantry.providers.fair_embedder import FairEmbedder
-from tenantry.providers.own.accounts import AccountServices, ProviderAccounts
-from tenantry.providers.own.clients import OwnClients
-from tenantry.providers.own.models import OwnModels
 from tenantry.providers.own.policies import ModelPolicies
-from tenantry.providers.registry import KEYLESS, ProviderRegistry
+from tenantry.providers.registry import KEYLESS
 from tenantry.security.audit import AuditLog
 from tenantry.security.auth import Authenticator
 from tenantry.security.cursors import START, Cursors
-from tenantry.security.egress.guard import EgressGuard
-from tenantry.security.egress.policy import EgressPolicy
 from tenantry.security.members import Members
 from tenantry.security.operators import Operators
 from tenantry.security.standing import Standing
 from tenantry.security.tokens import TokenIssuer
-from tenantry.security.vault.keepers import key_encryption
-from tenantry.security.vault.keys import KeyEncryption
-from tenantry.security.vault.rotation import Rotation
-from tenantry.security.vault.vault import Vault
 from tenantry.sessions.assistants import Assistants, Draft
 from tenantry.sessions.conversations import Conversations
 from tenantry.tools.direct import DirectAccess
 from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
 from tenantry.upkeep import Upkeep
-from tenantry.vectors.shelves import Shelves
 
-
-class _Closable(Protocol):
-    async def close(self) -> None: ...
-
-
-T = TypeVar("T", bound=_Closable)
 _DEFAULT_ASSISTANT = "analyst"
 _DEFAULT_INSTRUCTIONS = (
     "You are the analyst of this organisation. Answer from its documents and data only, "
@@ -208,132 +185,62 @@ def _prepare(store: Store) -> None:
 
 
 def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
-    settings, clock, ledger = base.settings, base.clock, base.ledger
-    db, audit = base.db, base.audit
-    secrets, operator, standing = base.store.secrets, base.doors.operator, base.standing
-    pepper, most_bytes = bytes.fromhex(secrets.key_pepper), settings.max_upload_bytes
-    tokens = TokenIssuer(bytes.fromhex(secrets.token_key), clock)
-    keys = _kept(stack, key_encryption(settings.vault_keys, settings.data_dir, clock=clock))
-    pools = (services := _lent(stack, base, keys)).pools
-    registry = (providers := _providers(stack, base, services)).platform
-    admission = Admission(registry.terms(), base.budgets, ledger, audit, clock)
-    connectors = _kept(stack, ConnectorCatalog(services))
-    embedder, passages = registry.embedder, registry.fair_embedder(admission.capacity)
-    patterns = Patterns(db, embedder, ledger, audit)
-    retriever, results = _retriever(base, registry), ResultFiles(db)
-    tools = ToolServices(connectors, results, retriever, patterns, audit, clock)
-    tenants, storage = TenantDirectory(operator), StorageMeter(db, base.prices, clock)
-    rotation, shelves, jobs = Rotation(db, keys, audit, clock), Shelves(db, audit), Jobs(db, audit)
+    db, audit, ledger, clock = base.db, base.audit, base.ledger, base.clock
+    people, sources = People.build(base), Sources.build(stack, base)
+    models = Models.build(stack, base, sources)
+    content, storage = Content.build(base, models), StorageMeter(db, base.prices, clock)
     return Platform(
-        settings=settings,
+        settings=base.settings,
         store=base.store,
         clock=clock,
         db=db,
-        operator_db=operator,
+        operator_db=base.doors.operator,
         audit=audit,
-        authenticator=_authenticator(base, tokens, pepper),
-        standing=standing,
-        tokens=tokens,
-        operators=Operators(operator, pepper, audit, clock),
-        members=Members(db, pepper, audit, standing, clock),
-        tenants=tenants,
+        authenticator=people.authenticator,
+        standing=base.standing,
+        tokens=people.tokens,
+        operators=people.operators,
+        members=people.members,
+        tenants=people.tenants,
         ledger=ledger,
         reports=UsageReports(db),
-        reconciler=Reconciler(db, operator, base.prices),
+        reconciler=Reconciler(db, base.doors.operator, base.prices),
         storage=storage,
-        providers=providers,
-        policies=ModelPolicies(db, audit, providers, providers.own.changed),
-        embedder=embedder,
-        jobs=jobs,
-        documents=Documents(db, audit, jobs),
-        retriever=retriever,
-        ingestor=Ingestor(db, passages, ledger, audit, jobs, max_bytes=most_bytes),
-        connectors=connectors,
-        pools=pools,
-        upkeep=Upkeep(
-            base, tenants, admission, pools, embedder, results, rotation, storage, shelves, jobs
-        ),
-        files=_kept(stack, FileStore(services, most_bytes)),
-        results=results,
-        break_glass=BreakGlass(operator, base.doors.breakglass),
-        direct=DirectAccess(db, connectors, results, ledger, clock),
-        patterns=patterns,
+        providers=models.providers,
+        policies=models.policies,
+        embedder=models.embedder,
+        jobs=content.jobs,
+        documents=content.documents,
+        retriever=content.retriever,
+        ingestor=content.ingestor,
+        connectors=sources.connectors,
+        pools=sources.pools,
+        upkeep=Upkeep(base, people, sources, models, content, storage),
+        files=sources.files,
+        results=sources.results,
+        break_glass=BreakGlass(base.doors.operator, base.doors.breakglass),
+        direct=DirectAccess(db, sources.connectors, sources.results, ledger, clock),
+        patterns=content.patterns,
         assistants=Assistants(db, audit, TOOL_NAMES),
         conversations=Conversations(db, audit),
-        agent=_agent(base, admission, providers, Toolbox(tools)),
-        admission=admission,
+        agent=_agent(base, sources, models, content),
+        admission=models.admission,
         plans=base.plans,
-        gateway=Gateway(admission, ledger, audit, clock),
-        cursors=Cursors(bytes.fromhex(secrets.cursor_key)),
+        gateway=Gateway(models.admission, ledger, audit, clock),
+        cursors=Cursors(bytes.fromhex(base.store.secrets.cursor_key)),
         mint=base.mint,
     )
 
 
-def _kept(stack: AsyncExitStack, opened: T) -> T:
-    stack.push_async_callback(opened.close)
-    return opened
-
-
-def _authenticator(base: Foundation, tokens: TokenIssuer, pepper: bytes) -> Authenticator:
-    door, standing = base.doors.auth, base.standing
-    return Authenticator(door, base.mint, tokens, pepper, base.refused, standing)
-
-
-def _lent(stack: AsyncExitStack, base: Foundation, keys: KeyEncryption) -> ConnectorServices:
-    """What connectors work with: rows, secrets, connections, and the way out."""
-    settings, db, audit, clock = base.settings, base.db, base.audit, base.clock
-    caps = PoolCaps(settings.source_connections, settings.source_connections_per_tenant)
-    pools = Pools(caps, audit, clock)
-    stack.push_async_callback(pools.close)
-    return ConnectorServices(
-        db=db,
-        audit=audit,
-        clock=clock,
-        files_dir=settings.files_dir,
-        vault=Vault(db, keys, audit, clock),
-        pools=pools,
-        egress=EgressGuard(audit, _egress_policy(base)),
-        reading=reading_places(),
-        commands=read_commands(settings.mcp_commands_file),
+def _agent(base: Foundation, sources: Sources, models: Models, content: Content) -> AgentLoop:
+    db, audit, ledger, clock = base.db, base.audit, base.ledger, base.clock
+    toolbox = Toolbox(
+        ToolServices(
+            sources.connectors, sources.results, content.retriever, content.patterns, audit, clock
+        )
     )
-
-
-def _providers(
-    stack: AsyncExitStack, base: Foundation, services: ConnectorServices
-) -> ModelDirectory:
-    """The platform's accounts, and what tenants bring of their own."""
-    file = base.settings.providers_file
-    registry = _kept(stack, ProviderRegistry.from_file(file, EmbeddedE5(base.clock)))
-    clients = OwnClients(services.vault, services.egress)
-    own = _kept(stack, OwnModels(base.db, clients, base.clock, base.notices.is_live))
-    base.notices.add(own.listener())
-    parts = AccountServices(base.db, services.vault, services.egress, base.audit, own.changed)
-    return ModelDirectory(registry, own, ProviderAccounts(parts))
-
-
-def _retriever(base: Foundation, registry: ProviderRegistry) -> Retriever:
-    """What finds passages, with the deployment's embedder and reranker."""
-    return Retriever(
-        base.db, registry.embedder, base.ledger, base.clock, reranker=registry.reranker
-    )
-
-
-def _egress_policy(base: Foundation) -> EgressPolicy:
-    """What the operator allows; never ourselves or our database."""
-    settings, database = base.settings, conninfo_to_dict(base.store.url)
-    own = [(settings.host, settings.port)] if settings.port else []
-    if host := str(database.get("host", "")):
-        own.append((host, int(database.get("port") or 5432)))
-    return EgressPolicy.parse(settings.egress_allow, own)
-
-
-def _agent(
-    base: Foundation, admission: Admission, providers: ModelDirectory, toolbox: Toolbox
-) -> AgentLoop:
-    boundary = ModelBoundary(admission, base.audit, base.ledger, base.clock)
+    boundary = ModelBoundary(models.admission, audit, ledger, clock)
     limits = AgentLimits(max_steps=base.settings.max_steps)
     return AgentLoop(
-        AgentParts(
-            base.db, base.ledger, boundary, providers.resolve, toolbox.bind, base.clock, limits
-        )
+        AgentParts(db, ledger, boundary, models.providers.resolve, toolbox.bind, clock, limits)
     )

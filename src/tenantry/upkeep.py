@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from tenantry.admission import Admission
-from tenantry.connectors.result_files import ResultFiles
+from tenantry.assembly import Content, Models, People, Sources
 from tenantry.core.errors import (
     SecretUnreadable,
     StoreUnavailable,
@@ -23,17 +22,11 @@ from tenantry.core.errors import (
 from tenantry.core.ids import TenantId
 from tenantry.foundation import Foundation, charged_calls
 from tenantry.isolation.context import Actor, TenantContext
-from tenantry.isolation.tenants import TenantDirectory
-from tenantry.jobs.jobs import Jobs
 from tenantry.limits.reaper import LeaseReaper
 from tenantry.metering.storage import StorageMeter
 from tenantry.metering.sweeper import Sweeper
-from tenantry.pools.pools import Pools
-from tenantry.providers.base import Embedder
 from tenantry.providers.embedded_e5 import EmbeddedE5
 from tenantry.security.cursors import START
-from tenantry.security.vault.rotation import Rotation
-from tenantry.vectors.shelves import Shelves
 
 _LOG = logging.getLogger("tenantry.upkeep")
 _ANCHOR_EVERY_S = 60.0
@@ -47,15 +40,11 @@ class Upkeep:
     """Background work of the platform's own, and the contexts it acts in."""
 
     base: Foundation
-    tenants: TenantDirectory
-    admission: Admission
-    pools: Pools
-    embedder: Embedder
-    results: ResultFiles
-    rotation: Rotation
+    people: People
+    sources: Sources
+    models: Models
+    content: Content
     storage: StorageMeter
-    shelves: Shelves
-    jobs: Jobs
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -80,15 +69,15 @@ class Upkeep:
         Raises:
             StoreUnavailable: the prices cannot be read; what was held is let go all the same.
         """
-        self.admission.breakers.tidy(self.base.clock.monotonic())
-        if isinstance(self.embedder, EmbeddedE5):
-            self.embedder.release_if_idle()
+        self.models.admission.breakers.tidy(self.base.clock.monotonic())
+        if isinstance(self.models.embedder, EmbeddedE5):
+            self.models.embedder.release_if_idle()
         await self.refresh_prices()
 
     async def each_tenant(self, task: str) -> AsyncIterator[TenantContext]:
         """A context in each tenant, one after the other, for background work called `task`."""
         after = START
-        while page := await self.tenants.list_tenants(after, 200):
+        while page := await self.people.tenants.list_tenants(after, 200):
             for tenant in page:
                 yield self.context(tenant.id, task)
             after = page[-1].id
@@ -100,11 +89,11 @@ class Upkeep:
 
     async def tidy_tenant(self, ctx: TenantContext) -> None:
         """What one tenant is due."""
-        await self.jobs.tidy(ctx)
-        await self.results.remove_expired(ctx)
+        await self.content.jobs.tidy(ctx)
+        await self.sources.results.remove_expired(ctx)
         with suppress(SecretUnreadable, VaultUnavailable):  # recorded; the next round tries on
-            await self.rotation.rewrap(ctx)
-            await self.rotation.renew(ctx)
+            await self.sources.rotation.rewrap(ctx)
+            await self.sources.rotation.renew(ctx)
         await self.storage.record(ctx)
         await self._tend_index(ctx)
 
@@ -116,8 +105,10 @@ class Upkeep:
 
     async def _tend_index(self, ctx: TenantContext) -> None:
         try:
-            await self.shelves.settle(ctx, self.embedder.name, self.embedder.dimension)
-            await self.shelves.tend_others(ctx, self.embedder.name)
+            await self.content.shelves.settle(
+                ctx, self.models.embedder.name, self.models.embedder.dimension
+            )
+            await self.content.shelves.tend_others(ctx, self.models.embedder.name)
         except StoreUnavailable:
             raise
         except TenantryError:
@@ -137,8 +128,8 @@ class Upkeep:
             self.base.budgets.run(),
             self.reaper().run(),
             self.base.notices.run(),
-            self.pools.run(),
-            self.base.weights.run(self.admission.capacity.reweigh),
+            self.sources.pools.run(),
+            self.base.weights.run(self.models.admission.capacity.reweigh),
             self.base.refused.run(),
             self._anchor(),
             self._tidy(),

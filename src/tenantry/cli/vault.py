@@ -80,7 +80,7 @@ async def _standing(platform: Platform) -> list[dict[str, Any]]:
     secrets: Counter[str] = Counter()
     oldest: dict[str, Any] = {}
     async for ctx in platform.upkeep.each_tenant("vault-status"):
-        for each in await platform.upkeep.rotation.standing(ctx):
+        for each in await platform.upkeep.sources.rotation.standing(ctx):
             keys[each.by] += each.data_keys
             secrets[each.by] += each.secrets
             oldest[each.by] = min(oldest.get(each.by, each.oldest), each.oldest)
@@ -92,7 +92,7 @@ async def _standing(platform: Platform) -> list[dict[str, Any]]:
 
 async def _rotate(platform: Platform, *, data_keys: bool) -> dict[str, int]:
     done: Counter[str] = Counter(tenants=0, data_keys=0, secrets=0, unreadable=0)
-    rotation = platform.upkeep.rotation
+    rotation = platform.upkeep.sources.rotation
     async for ctx in platform.upkeep.each_tenant("vault-rotation"):
         wrapped = await rotation.rewrap(ctx)
         sealed = await (rotation.reseal(ctx) if data_keys else rotation.renew(ctx))
