@@ -6,13 +6,15 @@
         ...
         ticket.answered()       # the account has begun to answer
         ticket.used(usage)      # what the call has used so far
+    ticket.entered(for_good=True) # its end is in the ledger: budgets count what it used
 
-A ticket is settled once, on success, error and cancellation alike. A refused call has cost
+A ticket is left once, on success, error and cancellation alike: the slot is free from then on. What
+the call holds of its budgets is kept until the ledger has its end. A refused call has cost
 nothing: not a slot, not a place in a queue. Nobody holds a slot while waiting for another: an
 assistant's turn takes one for each model call, and gives it back before its tools run.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -233,6 +235,7 @@ class Ticket:
         self._sent_at: float | None = None
         self._is_answered = False
         self._usage: TokenUsage | None = None
+        self._is_announced = False
         self._is_over = False
 
     @property
@@ -262,6 +265,7 @@ class Ticket:
         self._passed.held, opened = await self._admission.budgets.under_lease(
             self._ctx, budgeted, most, write, self._passed.held
         )
+        self._is_announced = True
         return opened
 
     async def turn(self) -> None:
@@ -289,7 +293,10 @@ class Ticket:
         self._usage = usage
 
     async def leave(self, error: BaseException | None) -> None:
-        """The call is over, however: give the slot back, and say what came of it."""
+        """The call is over, however: give the slot back, and say what came of it.
+
+        Budgets wait for `entered`, unless the call was never announced: then it used nothing.
+        """
         if self._is_over:
             return
         self._is_over = True
@@ -298,7 +305,8 @@ class Ticket:
         if was_sent:
             used = 0.0 if self._usage is None else units(self._usage)
         self._pool.give_back(self._turn, used)
-        self._settle_budgets()
+        if not self._is_announced:
+            self._passed.held.release()
         failure = _failure(error) if was_sent else None
         if failure is None:
             if error is None or _is_answer(error):
@@ -311,9 +319,24 @@ class Ticket:
             self._pool.troubled(self._ctx.tenant)
         await self._admission.judged(self._ctx, self._ask, self._passed, failure)
 
-    def _settle_budgets(self) -> None:
-        """Give back what the call did not use; all of it, if it never left."""
-        if self._sent_at is None:
+    async def entering(self, closing: Awaitable[object]) -> None:
+        """Await what enters the call's end into the ledger, and settle its budgets by that."""
+        try:
+            await closing
+        except BaseException:
+            self.entered(for_good=False)
+            raise
+        self.entered(for_good=True)
+
+    def entered(self, *, for_good: bool) -> None:
+        """The call's end is in the ledger: budgets get back what it did not use.
+
+        Unless `for_good`, nobody knows whether it is there: then they count it as the ledger does
+        while it is open, as the most it can use.
+        """
+        if not for_good:
+            self._passed.held.leave_open()
+        elif self._sent_at is None:
             self._passed.held.release()
         else:
             used = self._usage or TokenUsage()

@@ -162,6 +162,12 @@ class Held:
     bound: int
     reservation: Reservation
     is_over: bool = False
+    is_left: bool = False
+
+    def leave_open(self) -> None:
+        """Its replica will not hear what becomes of it."""
+        self.is_over = self.is_left = True
+        self.reservation.leave_open()
 
 
 @dataclass
@@ -275,11 +281,36 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(opened=opened, share=SHARES)
     def settle(self, opened: Open, share: int) -> None:
         """A call ends, having used a share of its bound; its ledger row is written too."""
-        if opened.call.is_closed or opened.held.budgets in self.dead:
+        if opened.call.is_closed or opened.held.is_left or opened.held.budgets in self.dead:
             return
         opened.call.used = opened.call.bound * share // 100
         opened.call.is_closed = True
         opened.held.reservation.settle(Use(input_tokens=opened.call.used))
+
+    @rule(opened=opened)
+    def lose_the_end(self, opened: Open) -> None:
+        """A call ends, and nobody hears whether its ledger row was written."""
+        if not opened.call.is_closed and opened.held.budgets not in self.dead:
+            opened.held.leave_open()
+
+    @rule(opened=opened, share=SHARES)
+    def find_the_end(self, opened: Open, share: int) -> None:
+        """The row was written after all, or is now."""
+        if opened.held.is_left and not opened.call.is_closed:
+            opened.call.used = opened.call.bound * share // 100
+            opened.call.is_closed = True
+
+    @rule(target=opened, held=held)
+    def leave_unheard(self, held: Held) -> Any:
+        """A call's intent reaches the database, and its replica never hears of it."""
+        lease = held.reservation.lease_id
+        if held.is_over or lease is None or not self.database.admits(lease):
+            return multiple()
+        held.leave_open()
+        call = Call(held.ask, lease, self.clock.now(), held.bound)
+        self.database.calls.append(call)
+        self._no_quota_is_overshot(call)
+        return Open(held, call)
 
     @rule(held=held)
     def give_up(self, held: Held) -> None:
@@ -316,8 +347,8 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule(opened=opened)
     def sweep(self, opened: Open) -> None:
-        """The ledger's sweeper closes a call of a dead process."""
-        if opened.held.budgets in self.dead:
+        """The ledger's sweeper closes a call of a dead process, or one that was left open."""
+        if opened.held.budgets in self.dead or opened.held.is_left:
             opened.call.is_closed = True
 
     @rule()

@@ -209,7 +209,7 @@ class ModelBoundary:
         opened, recorded = await asyncio.gather(ticket.announce(), record, return_exceptions=True)
         if isinstance(opened, BaseException):
             raise opened
-        charge = Charge(opened)
+        charge = Charge(opened, on_entered=ticket.entered)
         charges.append(charge)
         if isinstance(recorded, BaseException):
             charge.ended = True

@@ -14,7 +14,7 @@
     ├── ProviderError ── ProviderUnavailable ── BreakerOpen, AccountLimited;
     │     ProviderTimeout; ProviderRejected ── CredentialRefused; ProviderMalformed
     ├── BudgetExhausted
-    ├── StoreUnavailable ── LeaseLost
+    ├── StoreUnavailable ── StoreBusy, LeaseLost
     └── StartupRefused
 
 The class docstring is the default message. `code` is stable: clients may switch on it.
@@ -295,6 +295,12 @@ class StoreUnavailable(TenantryError):
     code = "store_unavailable"
     http_status = 503
     retryable = True
+
+
+class StoreBusy(StoreUnavailable):
+    """Too much is waiting to be written. Try again shortly."""
+
+    code = "store_busy"
 
 
 class LeaseLost(StoreUnavailable):

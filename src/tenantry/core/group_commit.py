@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from tenantry.core.errors import StoreUnavailable, TenantryError
+from tenantry.core.errors import StoreBusy, StoreUnavailable, TenantryError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -64,12 +64,13 @@ class GroupCommit(Generic[T, R]):
             owner: whose it is; owners take turns.
 
         Raises:
-            StoreUnavailable: too many items wait already, or the store is away.
+            StoreBusy: too many items wait already; this one was not taken.
+            StoreUnavailable: the store is away.
             TenantryError: whatever `write` raised.
         """
         lane = self._lanes.get(owner, ())
         if self._waiting >= self._most_waiting or len(lane) >= self._most_waiting_each:
-            raise StoreUnavailable("Too much is waiting to be written. Try again shortly.")
+            raise StoreBusy
         outcome: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._lanes.setdefault(owner, deque()).append(_Item(item, outcome))
         self._waiting += 1

@@ -184,16 +184,18 @@ class Gateway:
             await self._manifest(ctx, route, request)
             return await asyncio.shield(opening)
         except BaseException:
-            await to_its_end(self._withdraw(ctx, opening))
+            await to_its_end(self._withdraw(ctx, opening, ticket))
             raise
 
-    async def _withdraw(self, ctx: TenantContext, opening: "asyncio.Task[OpenCall]") -> None:
+    async def _withdraw(
+        self, ctx: TenantContext, opening: "asyncio.Task[OpenCall]", ticket: Ticket
+    ) -> None:
         """Close a call that will not be made: nobody pays for it."""
         try:
             opened = await opening
         except TenantryError:
             return  # it was never announced
-        await self._ledger.close(ctx, opened, TokenUsage())
+        await ticket.entering(self._ledger.close(ctx, opened, TokenUsage()))
 
     async def _manifest(self, ctx: TenantContext, route: RawRoute, request: RawRequest) -> None:
         """What the model is about to see, as digests (CTX-2): a segment a part of the request."""

@@ -74,10 +74,11 @@ class RunningCall:
     async def _settle(self, ledger: Ledger, error: BaseException | None) -> None:
         self.ticket.used(self.usage)
         await self.ticket.leave(error)
-        await ledger.close(
+        closing = ledger.close(
             self.ctx,
             self.open,
             self.usage,
             confirmed=self.confirmed,
             upstream_id=self.upstream_id,
         )
+        await self.ticket.entering(closing)

@@ -36,11 +36,14 @@ class Waiting:
 
 @dataclass(slots=True)
 class _Asked:
-    """A request under way: what it tells, when it was made, and for which lease."""
+    """A request under way: what it tells, when it was made, and for which lease.
+
+    What is told of a lease carries whether it is the last that its holder has to say of it.
+    """
 
     request: Request
     at: float
-    tells: list[tuple[Holding, Told]]
+    tells: list[tuple[Holding, Told, bool]]
     holding: Holding | None
     changes: int
 
@@ -97,20 +100,22 @@ class Account:
         """What to ask the authority now."""
         holding = self.current
         if holding is not None and (
-            now - holding.began_at > _LONGEST_LIFE_S or (not self.waiting and self._is_over(now))
+            holding.unknown
+            or now - holding.began_at > _LONGEST_LIFE_S
+            or (not self.waiting and self._is_over(now))
         ):
             self.retire()
             holding = None
-        tells = [(old, old.told(keep=False)) for old in self.retired]
+        tells = [(old, old.told(keep=False), old.is_quiet) for old in self.retired]
         if holding is not None:
-            tells.append((holding, holding.told(keep=True)))
+            tells.append((holding, holding.told(keep=True), False))
             self._pace.observe(holding.taken(), now)
         lease = holding.id if holding is not None else new_id()
         request = Request(
             replica=self.replica,
             lease=lease if self.waiting else None,
             begins=holding is None,
-            told=[told for _, told in tells],
+            told=[told for _, told, _ in tells],
             wants=[Want(call.ask, call.amounts) for call in self.waiting],
             pace=self._pace.wanted(),
             left={} if holding is None else holding.left(),
@@ -120,9 +125,10 @@ class Account:
     def install(self, asked: _Asked, grant: Grant, now: float) -> None:
         """Take the authority's answer."""
         self.is_free = grant.rulebook is None
-        for holding, told in asked.tells:
+        for holding, told, is_last in asked.tells:
             holding.was_told(told)
-            if holding in self.retired and (told.ends or holding.id in grant.gone or self.is_free):
+            # One with calls that were left open stays at the authority, until the ledger ends it.
+            if holding in self.retired and (is_last or holding.id in grant.gone or self.is_free):
                 self.retired.remove(holding)
         lease = asked.request.lease
         if self.is_free or grant.rulebook is None:
@@ -181,7 +187,7 @@ class Account:
 
     def is_due(self, now: float) -> bool:
         """Whether there is something to tell though nobody waits."""
-        return any(not old.is_given_back or old.calls == 0 for old in self.retired) or (
+        return any(not old.is_given_back or old.is_quiet for old in self.retired) or (
             self.current is not None and self._is_over(now)
         )
 

@@ -1,5 +1,8 @@
 """Budgets on the way of a call: `reserve` before it, `settle` after it, hardly ever a round trip.
 
+A reservation is settled once the ledger has the call's end for good, and left open where nobody can
+say so: budgets never count less than the ledger does.
+
 A replica holds one lease a tenant and spends from it in memory. Only when a lease is used up or
 nearly over does it ask the authority, for all calls that wait by then at once, and tells what
 ended meanwhile. While the authority is away, what is leased can be spent until the lease ends;
@@ -14,7 +17,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import LeaseLost, TenantryError
+from tenantry.core.errors import LeaseLost, StoreBusy, StoreUnavailable, TenantryError
 from tenantry.core.ids import TenantId, new_id
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
@@ -107,8 +110,11 @@ class Budgets:
                 self.lost(ctx, reservation)
                 if attempt == _ATTEMPTS:
                     raise
-            except BaseException:
-                reservation.release()
+            except BaseException as error:
+                if _was_refused(error):
+                    reservation.release()
+                else:
+                    reservation.leave_open()  # it may have been written all the same
                 raise
         raise LeaseLost
 
@@ -208,3 +214,10 @@ class Budgets:
         finally:
             account.trip = None
             account.fail(LeaseLost())  # only after a cancellation is anybody left
+
+
+def _was_refused(error: BaseException) -> bool:
+    """Whether it is sure that nothing was written."""
+    if isinstance(error, StoreUnavailable):
+        return isinstance(error, StoreBusy)
+    return isinstance(error, TenantryError)

@@ -65,7 +65,8 @@ class Holding:
         rulebook: the budgets it was made by.
         portions: by budget and subject.
         usable_until: monotonic seconds after which nothing more is reserved.
-        calls: calls under way.
+        calls: calls under way, those that were left open included.
+        unknown: calls that were left open: only the ledger knows what becomes of them.
         began_at: when it was first granted.
         is_given_back: whether what its calls do not need was given back.
     """
@@ -76,9 +77,15 @@ class Holding:
         self.portions: dict[tuple[UUID, str], Portion] = {}
         self.usable_until = began_at
         self.calls = 0
+        self.unknown = 0
         self.began_at = began_at
         self.is_given_back = False
         self._asks: dict[Ask, tuple[Portion, ...]] = {}
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way that its holder will hear of."""
+        return self.calls == self.unknown
 
     def portions_for(self, ask: Ask) -> tuple[Portion, ...] | None:
         """The portions a call takes from; None when it needs one that is not there yet."""

@@ -41,7 +41,10 @@ class Reservation:
         return self._holding
 
     def settle(self, used: Use) -> None:
-        """The call is over and used this much; the rest is free again. The first word counts."""
+        """The ledger has the call's end for good: it used this much, and the rest is free again.
+
+        Only the first word of a reservation counts, this or another.
+        """
         if self._is_over:
             return
         self._is_over = True
@@ -54,8 +57,20 @@ class Reservation:
             portion.spent += self._weights.amount(unit, used)
 
     def release(self) -> None:
-        """The call was not made: it used nothing."""
+        """The call was not made, and the ledger holds nothing of it: it used nothing."""
         self.settle(NOTHING)
+
+    def leave_open(self) -> None:
+        """Nobody here knows what the ledger holds of the call: it counts as the most it can use.
+
+        What it did not use comes back when the ledger has its end (`reaper`), and not before: it
+        may be swept, and then counts with its bound there too.
+        """
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._holding is not None:
+            self._holding.unknown += 1
 
     def headers(self, now: float) -> dict[str, str]:
         """`RateLimit` headers of the budget that is nearest its limit; empty without one."""

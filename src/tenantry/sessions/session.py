@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Protocol
 
 from tenantry.core.errors import Conflict, InvalidRequest
 from tenantry.core.events import Json
@@ -55,6 +56,14 @@ class Opening:
     history: int = 20
 
 
+class Entered(Protocol):
+    """Hears whether the end of a call is in the ledger for good."""
+
+    def __call__(self, *, for_good: bool) -> None:
+        """It is, or nobody can say so."""
+        ...
+
+
 @dataclass(slots=True)
 class Charge:
     """A model call of this turn, and what it has used so far.
@@ -65,6 +74,7 @@ class Charge:
         confirmed: whether these are the provider's figures, or it is known that nothing was used.
         ended: whether the figures are final.
         cost_picousd: what it cost; None until it is settled.
+        on_entered: hears whether its end is in the ledger for good, when that is known.
     """
 
     call: OpenCall
@@ -72,6 +82,18 @@ class Charge:
     confirmed: bool = True
     ended: bool = False
     cost_picousd: int | None = None
+    on_entered: "Entered | None" = None
+
+    def entered(self, cost_picousd: int) -> None:
+        """It is settled for good."""
+        self.cost_picousd = cost_picousd
+        if self.on_entered is not None:
+            self.on_entered(for_good=True)
+
+    def left(self) -> None:
+        """Nobody will settle it here, if it is not settled yet."""
+        if self.cost_picousd is None and self.on_entered is not None:
+            self.on_entered(for_good=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +218,8 @@ class Session:
         try:
             await to_its_end(self._close())
         finally:
+            for charge in self.charges:
+                charge.left()
             self._discard()
 
     async def _load(self, tx: Transaction, opening: Opening, assistant_id: AssistantId) -> None:
@@ -260,7 +284,7 @@ class Session:
     def _note(self, entered: _Entered) -> None:
         # Only after the commit: what was rolled back must be entered again.
         for charge, cost in entered.calls:
-            charge.cost_picousd = cost
+            charge.entered(cost)
         del self._unrecorded[: entered.tools]
         self._tools_picousd += entered.tools_picousd
 

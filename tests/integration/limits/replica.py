@@ -19,13 +19,14 @@ from tenantry.core.errors import BudgetExhausted, StoreUnavailable
 from tenantry.core.ids import TenantId
 from tenantry.db.pool import RolePool
 from tenantry.db.secrets import Secrets
-from tenantry.isolation.context import Actor, ContextMint
+from tenantry.isolation.context import Actor, ContextMint, TenantContext
 from tenantry.isolation.signing import ContextSigner
 from tenantry.isolation.statements import RoleDatabase
 from tenantry.isolation.transaction import Database
 from tenantry.limits.authority import PostgresAuthority
 from tenantry.limits.budgets import Budgets
 from tenantry.limits.complexity import Use, WeightBook
+from tenantry.limits.reservation import Reservation
 from tenantry.limits.rules import Ask
 from tenantry.metering.ledger import CallIntent, Ledger, OpenCall
 from tenantry.metering.prices import PriceBook
@@ -109,14 +110,7 @@ async def spend(order: Order) -> Told:
                     await asyncio.sleep(0.1)
                     continue
                 told.calls += 1
-                held.settle(Use(input_tokens=USED))
-                if opened is None:
-                    await asyncio.sleep(0)
-                    continue
-                try:
-                    await ledger.close(ctx, opened, TokenUsage(input_tokens=USED))
-                except StoreUnavailable:
-                    told.away += 1
+                told.away += not await ended(ledger, ctx, held, opened)
 
         await asyncio.gather(*(client() for _ in range(order.clients)))
         upkeep.cancel()
@@ -125,6 +119,21 @@ async def spend(order: Order) -> Told:
         await writer.close()
         await audit.close()
     return told
+
+
+async def ended(
+    ledger: Ledger, ctx: TenantContext, held: Reservation, opened: OpenCall | None
+) -> bool:
+    """End a call in both books; False when nobody knows whether the ledger has it."""
+    try:
+        if opened is not None:
+            await ledger.close(ctx, opened, TokenUsage(input_tokens=USED))
+    except StoreUnavailable:
+        held.leave_open()
+        return False
+    held.settle(Use(input_tokens=USED))
+    await asyncio.sleep(0)
+    return True
 
 
 if __name__ == "__main__":
