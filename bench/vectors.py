@@ -36,7 +36,7 @@ from tenantry.vectors.base import Near, Question, vector_text
 from tenantry.vectors.search import PROMOTE_AT, TenantVectors
 from tenantry.vectors.shelves import Shelves, Thresholds
 
-DIMENSION, TOP, EMBEDDER = 384, 10, "bench/vectors"
+DIMENSION, TOP, VERSION = 384, 10, 1
 SMALL = 1000
 SIZES = (1000, 2000, 5000, 10_000)
 _FEW = 100  # passages of a tenant in the shared index
@@ -100,25 +100,34 @@ class Shop:
             )
             self._store(tenants, chunks)
         self.admin.execute("ANALYZE tenantry.documents")
-        self.admin.execute("ANALYZE tenantry.chunks")
+        self.admin.execute("ANALYZE tenantry.chunk_embeddings")
 
     def _store(self, tenants: Sequence[UUID], chunks: int) -> None:
         self.admin.execute(
             "INSERT INTO tenantry.documents (tenant_id, document_id, title, media_type, sha256,"
-            " size_bytes, chunk_count, embedder, created_by)"
+            " size_bytes, chunk_count, created_by)"
             " SELECT t, gen_random_uuid(), d::text, 'text/plain', sha256(d::text::bytea), 1,"
-            " least(100, %s - d * 100), %s, t"
+            " least(100, %s - d * 100), t"
             " FROM unnest(%s::uuid[]) AS t CROSS JOIN generate_series(0, (%s - 1) / 100) AS d",
-            [chunks, EMBEDDER, list(tenants), chunks],
+            [chunks, list(tenants), chunks],
         )
         self.admin.execute(
-            "INSERT INTO tenantry.chunks (tenant_id, document_id, chunk_no, content, start_offset,"
-            " end_offset, embedding)"
-            " SELECT d.tenant_id, d.document_id, g.n, 'passage', 0, 1, g.e"
-            " FROM tenantry.documents AS d JOIN given AS g ON g.n / 100 = d.title::integer"
-            " WHERE d.tenant_id = ANY (%s::uuid[])",
-            [list(tenants)],
+            "INSERT INTO tenantry.vector_versions (tenant_id, version, embedder, is_default,"
+            " dimension, state) SELECT t, 1, 'bench', true, %s, 'active'"
+            " FROM unnest(%s::uuid[]) AS t",
+            [DIMENSION, list(tenants)],
         )
+        for into, columns, values in (
+            ("chunks", "content, start_offset, end_offset", "'passage', 0, 1"),
+            ("chunk_embeddings", "version, embedding", "1, g.e"),
+        ):
+            self.admin.execute(
+                f"INSERT INTO tenantry.{into} (tenant_id, document_id, chunk_no, {columns})"
+                f" SELECT d.tenant_id, d.document_id, g.n, {values}"
+                " FROM tenantry.documents AS d JOIN given AS g ON g.n / 100 = d.title::integer"
+                " WHERE d.tenant_id = ANY (%s::uuid[])",
+                [list(tenants)],
+            )
 
 
 def _binary(vectors: Vectors) -> bytes:
@@ -151,7 +160,7 @@ async def ask(store: TenantVectors, ctx: TenantContext, held: Vectors, asked: Ve
     for warm in (True, False):
         for vector in asked:
             began = time.perf_counter()
-            found = await store.nearest(ctx, Question(EMBEDDER, vector, TOP))
+            found = await store.nearest(ctx, Question(VERSION, vector, TOP))
             if not warm:
                 times.append((time.perf_counter() - began) * 1000)
                 hits += _hits(found, held, vector)
@@ -168,7 +177,7 @@ def _hits(found: Sequence[Near], held: Vectors, vector: Vectors) -> int:
 async def promote(world: World, ctx: TenantContext) -> float:
     """Give a tenant its shelf; the seconds it took."""
     shelves, began = Shelves(world.db, world.audit, Thresholds(0, 0)), time.perf_counter()
-    while await shelves.settle(ctx, EMBEDDER, DIMENSION) != "ready":
+    while await shelves.settle(ctx, VERSION, DIMENSION) != "ready":
         pass  # a step never waits
     return time.perf_counter() - began
 

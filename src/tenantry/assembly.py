@@ -20,6 +20,7 @@ from tenantry.foundation import Foundation
 from tenantry.isolation.tenants import TenantDirectory
 from tenantry.jobs.jobs import Jobs
 from tenantry.knowledge.documents import Documents
+from tenantry.knowledge.embedders import Embedders
 from tenantry.knowledge.ingest import Ingestor
 from tenantry.knowledge.retrieve import Retriever
 from tenantry.memory.patterns import Patterns
@@ -155,6 +156,7 @@ class Content:
     jobs: Jobs
     documents: Documents
     shelves: Shelves
+    embedders: Embedders
     retriever: Retriever
     ingestor: Ingestor
     patterns: Patterns
@@ -165,13 +167,14 @@ class Content:
         db, audit, ledger = base.db, base.audit, base.ledger
         registry, embedder = models.providers.platform, models.embedder
         jobs, most_bytes = Jobs(db, audit), base.settings.max_upload_bytes
-        passages = registry.fair_embedder(models.admission.capacity)
+        embedders = Embedders(db, registry.fair_embedder(models.admission.capacity))
         return cls(
             jobs=jobs,
             documents=Documents(db, audit, jobs),
             shelves=Shelves(db, audit),
-            retriever=Retriever(db, embedder, ledger, base.clock, reranker=registry.reranker),
-            ingestor=Ingestor(db, passages, ledger, audit, jobs, max_bytes=most_bytes),
+            embedders=embedders,
+            retriever=Retriever(db, embedders, ledger, base.clock, reranker=registry.reranker),
+            ingestor=Ingestor(db, embedders, ledger, audit, jobs, max_bytes=most_bytes),
             patterns=Patterns(db, embedder, ledger, audit),
         )
 

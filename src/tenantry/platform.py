@@ -34,6 +34,7 @@ from tenantry.isolation.tenants import TenantDirectory
 from tenantry.isolation.transaction import Database
 from tenantry.jobs.jobs import Jobs
 from tenantry.knowledge.documents import Documents
+from tenantry.knowledge.embedders import Embedders
 from tenantry.knowledge.ingest import Ingestor
 from tenantry.knowledge.retrieve import Retriever
 from tenantry.limits.plans import BudgetPlans
@@ -92,6 +93,7 @@ class Platform:
     providers: ModelDirectory
     policies: ModelPolicies
     embedder: Embedder
+    embedders: Embedders
     jobs: Jobs
     documents: Documents
     retriever: Retriever
@@ -209,6 +211,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         providers=models.providers,
         policies=models.policies,
         embedder=models.embedder,
+        embedders=content.embedders,
         jobs=content.jobs,
         documents=content.documents,
         retriever=content.retriever,

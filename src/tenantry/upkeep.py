@@ -105,10 +105,12 @@ class Upkeep:
 
     async def _tend_index(self, ctx: TenantContext) -> None:
         try:
-            await self.content.shelves.settle(
-                ctx, self.models.embedder.name, self.models.embedder.dimension
-            )
-            await self.content.shelves.tend_others(ctx, self.models.embedder.name)
+            versions, shelves = await self.content.embedders.versions(ctx), self.content.shelves
+            if versions.active is not None:
+                active = versions.active
+                await shelves.settle(ctx, active.number, active.choice.dimension)
+            kept = [one.number for one in (versions.active, versions.preparing) if one]
+            await shelves.tend_others(ctx, kept)
         except StoreUnavailable:
             raise
         except TenantryError:

@@ -106,8 +106,8 @@ WRITES = {
     ],
     "insert-select-for-the-neighbour": [
         "INSERT INTO tenantry.documents (tenant_id, document_id, title, media_type, sha256,"
-        " size_bytes, chunk_count, embedder, created_by) SELECT %(globex)s, document_id, title,"
-        " media_type, sha256, size_bytes, chunk_count, embedder, created_by"
+        " size_bytes, chunk_count, created_by) SELECT %(globex)s, document_id, title,"
+        " media_type, sha256, size_bytes, chunk_count, created_by"
         " FROM tenantry.documents",
     ],
     "upsert-the-neighbours-row": [

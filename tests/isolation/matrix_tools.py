@@ -67,7 +67,7 @@ async def tool_rows(
     own, theirs = [await _source(tenant) for tenant in (estate.attacker, estate.victim)]
     platform = estate.service.platform
     ctx = await platform.authenticator.context(estate.attacker.owner.credential, "matrix", 300)
-    retriever = Retriever(platform.db, platform.embedder, platform.ledger, platform.clock)
+    retriever = Retriever(platform.db, platform.embedders, platform.ledger, platform.clock)
     services = ToolServices(
         platform.connectors,
         platform.results,

@@ -34,9 +34,9 @@ QUESTIONS = {
     + " ON CONFLICT (tenant_id, external_id) DO UPDATE SET role = 'owner' RETURNING *",
     "own-key-with-the-neighbours-id": _MEMBER.replace("%(tenant)s", "%(acme)s"),
     "own-document-with-the-neighbours-bytes": "INSERT INTO tenantry.documents (tenant_id,"
-    " document_id, title, media_type, sha256, size_bytes, chunk_count, embedder, created_by)"
+    " document_id, title, media_type, sha256, size_bytes, chunk_count, created_by)"
     " VALUES (%(acme)s, %(id)s, 'x', 'text/plain', sha256(convert_to(%(name)s, 'UTF8')), 1, 1,"
-    " 'e', %(id)s)",
+    " %(id)s)",
     "own-key-with-the-neighbours-public-id": "INSERT INTO tenantry.api_keys (tenant_id, key_id,"
     " member_id, public_id, digest, name, scopes) SELECT %(acme)s, %(id)s, member_id,"
     " left(md5(%(name)s), 8), sha256('x'), 'x', '{}' FROM tenantry.members LIMIT 1",

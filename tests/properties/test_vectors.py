@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tenantry.vectors.base import Filter
 from tenantry.vectors.shelves import Shelves, Thresholds
-from tests.integration.vectors.stock import EMBEDDER, Held, Stock
+from tests.integration.vectors.stock import VERSION, Held, Stock
 from tests.worlds import World
 
 Action = Literal["add", "remove", "tend", "search"]
@@ -95,7 +95,7 @@ async def _on_shelf(stock: Stock, held: Held) -> int | None:
         row = admin.execute(
             "SELECT (SELECT count(*) FROM tenantry.chunk_vectors AS v WHERE v.shelf = s.shelf)"
             "  FROM tenantry.vector_shelves AS s"
-            " WHERE s.tenant_id = %s AND s.embedder = %s AND s.state = 'ready'",
-            [held.ctx.tenant, EMBEDDER],
+            " WHERE s.tenant_id = %s AND s.version = %s AND s.state = 'ready'",
+            [held.ctx.tenant, VERSION],
         ).fetchone()
     return None if row is None else int(row[0])

@@ -96,7 +96,7 @@ def _policies() -> frozenset[FurtherPolicy]:
             FurtherPolicy("tenantry.documents", "shelver", OWNER_ROLE, "r",
                           "a shelf is filled within its tenant's own transaction",
                           condition=OWN_ROWS),
-            FurtherPolicy("tenantry.chunks", "shelver", OWNER_ROLE, "r",
+            FurtherPolicy("tenantry.chunk_embeddings", "shelver", OWNER_ROLE, "r",
                           "a shelf is filled within its tenant's own transaction",
                           condition=OWN_ROWS),
             FurtherPolicy("tenantry.break_glass_grants", "oversight", "tenantry_operator", "r",
@@ -214,7 +214,9 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.tool_calls": _READ_ADD,
         "tenantry.documents": "SELECT INSERT DELETE",
         "tenantry.chunks": "SELECT INSERT DELETE",
+        "tenantry.chunk_embeddings": "SELECT INSERT DELETE",
         "tenantry.searchable_documents": "SELECT",
+        "tenantry.vector_versions": "SELECT INSERT UPDATE",
         "tenantry.vector_shelves": "SELECT",  # written by their functions, and by the trigger
         "tenantry.chunk_vectors": "SELECT",
         "tenantry.connectors": _ALL,

@@ -26,7 +26,6 @@ class Document:
     size_bytes: int
     pages: int
     chunk_count: int
-    embedder: str
     created_by: UUID
     created_at: datetime
     source: str | None = None

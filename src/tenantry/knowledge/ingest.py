@@ -1,18 +1,16 @@
 """Ingestion (VEC-3): parse, cut, embed, and store whole or not at all.
 
-Idempotent by the SHA-256 of the bytes, also when the same file is uploaded twice at once; a file
-that was embedded by a model no longer in use is embedded again, and keeps its id.
+Idempotent by the SHA-256 of the bytes, also when the same file is uploaded twice at once. While the
+tenant's vectors change to another embedder, a new document gets those of both.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 from weakref import WeakValueDictionary
-
-import numpy as np
-from numpy.typing import NDArray
 
 from tenantry.core.errors import Conflict, DocumentUnreadable, InvalidRequest, TooLarge
 from tenantry.core.events import AuditSink
@@ -25,22 +23,24 @@ from tenantry.jobs.job import Job, NewJob
 from tenantry.jobs.jobs import Jobs
 from tenantry.knowledge.chunk import Chunk, chunks_of
 from tenantry.knowledge.documents import Document
+from tenantry.knowledge.embedders import Chosen, Embedded, Embedders, Vectors, embed_chunks, later
 from tenantry.knowledge.formats import MEDIA_TYPES, Format, format_of
 from tenantry.knowledge.parse.parsed import ParsedDocument
 from tenantry.knowledge.parser import DocumentParser
 from tenantry.metering.ledger import Ledger
-from tenantry.providers.fair_embedder import FairEmbedder
 from tenantry.vectors.language import language_of
-from tenantry.vectors.passages import NewPassage, add_passages, vectors_of
+from tenantry.vectors.passages import NewPassage, add_passages, add_vectors, vectors_of
+from tenantry.vectors.versions import Versions, hold_versions, note_behind
 
 _SQL = load("tenantry.knowledge")
 _LONGEST_TITLE = 300
 _MOST_CHUNKS = 10_000
-_BATCH = 32
+_MOST_SWITCHES = 5
 _BYTES_A_SECOND = 100_000
 """What a worker reads and embeds of a document in about a second."""
 INGEST = "ingest"
 Progress = Callable[[int, int], None]
+_SWITCHED = "The embedder was changed while the document was being added."
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,11 @@ class Prepared:
     pages: int
     language: str
     passages: Sequence[NewPassage]
-    tokens: int
+    embedded: Sequence[Embedded]
+
+
+class _Switched(Exception):
+    """What was prepared has no vectors of the version that is active by now."""
 
 
 class Ingestor:
@@ -80,7 +84,7 @@ class Ingestor:
     def __init__(
         self,
         db: Database,
-        embedder: FairEmbedder,
+        embedders: Embedders,
         ledger: Ledger,
         audit: AuditSink,
         jobs: Jobs,
@@ -88,7 +92,7 @@ class Ingestor:
         max_bytes: int,
     ) -> None:
         self._db = db
-        self._embedder = embedder
+        self._embedders = embedders
         self._ledger = ledger
         self._audit = audit
         self._jobs = jobs
@@ -120,13 +124,16 @@ class Ingestor:
         # Between processes the database decides, and the work that was in vain is still metered.
         lock = self._under_way.setdefault((ctx.tenant, digest), asyncio.Lock())
         async with lock:
-            known = await self._find(ctx, digest)
-            if known is not None and known.embedder == self._embedder.name:
-                return known
-            prepared = await self._prepare(ctx, upload, digest, progress)
-            document_id = await self._place(ctx, upload, known)
-            async with self._db.tenant(ctx) as tx:
-                return await self.store(tx, prepared, document_id)
+            for _ in range(_MOST_SWITCHES):
+                known = await self._find(ctx, digest)
+                if known is not None:
+                    return known
+                prepared = await self._prepare(ctx, upload, digest, progress)
+                document_id = await self._place(ctx, upload, known)
+                with suppress(_Switched):
+                    async with self._db.tenant(ctx) as tx:
+                        return await self.store(tx, prepared, document_id)
+        raise Conflict(_SWITCHED)
 
     async def accept(self, ctx: TenantContext, upload: Upload) -> Document | Job:
         """The document if it is there already, else the job that makes it; nothing is read yet.
@@ -141,7 +148,7 @@ class Ingestor:
         upload, digest = await self._checked(upload)
         format_of(upload.title, upload.media_type, upload.content)
         known = await self._find(ctx, digest)
-        if known is not None and known.embedder == self._embedder.name:
+        if known is not None:
             return known
         new = NewJob(
             pool="ingest",
@@ -169,13 +176,16 @@ class Ingestor:
         job, ctx = attempt.job, attempt.ctx
         given = Upload(content=await attempt.content(), **job.arguments)
         upload, digest = await self._checked(given)
-        prepared = None
-        known = await self._find(ctx, digest)
-        if known is None or known.embedder != self._embedder.name:
-            prepared = await self._prepare(ctx, upload, digest, attempt.progress)
-        async with attempt.effect() as tx:
-            if prepared is not None:
-                await self.store(tx, prepared, UUID(job.subject))
+        for _ in range(_MOST_SWITCHES):
+            prepared = None
+            if await self._find(ctx, digest) is None:
+                prepared = await self._prepare(ctx, upload, digest, attempt.progress)
+            with suppress(_Switched):
+                async with attempt.effect() as tx:
+                    if prepared is not None:
+                        await self.store(tx, prepared, UUID(job.subject))
+                return
+        raise Conflict(_SWITCHED)
 
     async def _checked(self, upload: Upload) -> tuple[Upload, bytes]:
         upload = replace(upload, title=_title(upload.title))
@@ -201,17 +211,13 @@ class Ingestor:
                 return before
         return known.document_id if known else new_id()
 
-    async def _before(
-        self, ctx: TenantContext, source: str | None
-    ) -> Mapping[tuple[str, str], NDArray[np.float32]]:
-        """The vectors of the version before, by heading and text; none of another embedder."""
+    async def _before(self, ctx: TenantContext, source: str | None, by: Chosen) -> Vectors:
+        """The vectors of the document's version before, by heading and text."""
         if source is None:
             return {}
         async with self._db.tenant(ctx) as tx:
             row = await tx.row(_SQL["find_source"], source=source)
-            if row is None or row["embedder"] != self._embedder.name:
-                return {}
-            return await vectors_of(tx, row["document_id"])
+            return await vectors_of(tx, row["document_id"], by.number) if row else {}
 
     async def _prepare(
         self, ctx: TenantContext, upload: Upload, digest: bytes, progress: Progress | None
@@ -219,20 +225,16 @@ class Ingestor:
         name = format_of(upload.title, upload.media_type, upload.content)
         parsed = await self._parser.parse(ctx, name, upload.content)
         chunks = await asyncio.to_thread(_chunks, parsed)
-        vectors = dict(await self._before(ctx, upload.source))
-        changed = [chunk for chunk in chunks if (chunk.heading, chunk.text) not in vectors]
-        tokens, kept = 0, len(chunks) - len(changed)
-        for start in range(0, len(changed), _BATCH):
-            batch = changed[start : start + _BATCH]
-            texts = [embedded_text(chunk) for chunk in batch]
-            found = await self._embedder.embed_passages(ctx, texts)
-            vectors |= {(c.heading, c.text): v for c, v in zip(batch, found, strict=True)}
-            tokens += await asyncio.to_thread(sum, map(self._embedder.count_tokens, texts))
-            if progress is not None:
-                progress(kept + start + len(batch), len(chunks))
-        passages = _passages(chunks, [vectors[c.heading, c.text] for c in chunks])
+        active, *others = await self._embedders.every(ctx)
+        before = await self._before(ctx, upload.source, active)
+        embedded = [await embed_chunks(ctx, active, chunks, before, progress or _unseen)]
+        for other in others:
+            with later():
+                before = await self._before(ctx, upload.source, other)
+                embedded.append(await embed_chunks(ctx, other, chunks, before, _unseen))
+        passages = [NewPassage(c.number, c.text, c.heading, c.page, c.start, c.end) for c in chunks]
         language = await asyncio.to_thread(language_of, parsed.text)
-        return Prepared(upload, digest, name, parsed.pages, language, passages, tokens)
+        return Prepared(upload, digest, name, parsed.pages, language, passages, embedded)
 
     async def store(self, tx: Transaction, new: Prepared, document_id: UUID) -> Document:
         """Store a prepared document in the caller's transaction, metered with it.
@@ -240,13 +242,15 @@ class Ingestor:
         Raises:
             Conflict: it was removed while it was being added.
         """
-        embedder = self._embedder.name
-        if new.tokens:
-            await self._ledger.record_embedding(tx, embedder, new.tokens)
+        held = await hold_versions(tx, self._embedders.default_choice)
+        if held.active is None or not any(one.by.makes(held.active) for one in new.embedded):
+            raise _Switched
+        for one in new.embedded:
+            if one.tokens:
+                await self._ledger.record_embedding(tx, one.by.choice.embedder, one.tokens)
         if new.upload.source is not None:
             replaced = {"source": new.upload.source, "sha256": new.digest}
             await tx.execute(_SQL["remove_replaced"], **replaced)
-        await tx.execute(_SQL["remove_outdated"], sha256=new.digest, embedder=embedder)
         added = await tx.execute(
             _SQL["add_document"],
             document_id=document_id,
@@ -256,13 +260,13 @@ class Ingestor:
             size_bytes=len(new.upload.content),
             pages=new.pages,
             chunk_count=len(new.passages),
-            embedder=embedder,
             created_by=tx.ctx.actor.id,
             language=new.language,
             source=new.upload.source,
         )
         if added:
             await add_passages(tx, document_id, new.passages, new.language)
+            await _add_vectors(tx, document_id, new, held)
             await self._record(tx.ctx, document_id, len(new.passages))
         row = await tx.row(_SQL["find_document"], sha256=new.digest)
         if row is None:
@@ -276,16 +280,21 @@ class Ingestor:
         )
 
 
-def embedded_text(chunk: Chunk) -> str:
-    """What is embedded of a passage: its heading too, which often holds the word that is asked."""
-    return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
+async def _add_vectors(tx: Transaction, document_id: UUID, new: Prepared, held: Versions) -> None:
+    """Store what was embedded for the versions that are searched, or will be."""
+    for version in (held.active, held.preparing):
+        if version is None:
+            continue
+        made = next((one for one in new.embedded if one.by.makes(version)), None)
+        if made is None:
+            await note_behind(tx, version.number)
+            continue
+        vectors = [(p.number, made.vectors[p.heading, p.text]) for p in new.passages]
+        await add_vectors(tx, document_id, version.number, vectors)
 
 
-def _passages(chunks: Sequence[Chunk], vectors: Sequence[NDArray[np.float32]]) -> list[NewPassage]:
-    return [
-        NewPassage(c.number, c.text, c.heading, c.page, c.start, c.end, vector)
-        for c, vector in zip(chunks, vectors, strict=True)
-    ]
+def _unseen(done: int, total: int) -> None:
+    """Progress that nobody looks at."""
 
 
 def _chunks(parsed: ParsedDocument) -> list[Chunk]:

@@ -8,27 +8,28 @@ What is looked for: the nearest by meaning, the words in their own language, and
 with a slip in them; fused by rank (`knowledge.fusion`), read again by a reranker if there is one.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import InvalidRequest
+from tenantry.core.errors import Conflict, InvalidRequest
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database
+from tenantry.knowledge.embedders import Embedders, tokens_of
 from tenantry.knowledge.fusion import best_places
 from tenantry.knowledge.rerank import reordered
 from tenantry.metering.ledger import Ledger
-from tenantry.providers.base import Embedder
 from tenantry.providers.rerank import Reranker
 from tenantry.vectors.base import Filter, Near, Question, VectorStore
 from tenantry.vectors.passages import named, read_passages, worded
 from tenantry.vectors.search import TenantVectors
+from tenantry.vectors.versions import is_active
 
 MOST_PASSAGES = 10_000
 _LEAST_DEPTH = 50
+_MOST_SWITCHES = 5
 _LONGEST_QUESTION = 2000
 _LONGEST_WORDING = 500
 _EVERYTHING = Filter()
@@ -71,14 +72,14 @@ class Retriever:
     def __init__(
         self,
         db: Database,
-        embedder: Embedder,
+        embedders: Embedders,
         ledger: Ledger,
         clock: Clock,
         vectors: VectorStore | None = None,
         reranker: Reranker | None = None,
     ) -> None:
         self._db = db
-        self._embedder = embedder
+        self._embedders = embedders
         self._ledger = ledger
         self._clock = clock
         self._vectors = vectors or TenantVectors(db)
@@ -132,18 +133,35 @@ class Retriever:
         if not 1 <= limit <= MOST_PASSAGES:
             raise InvalidRequest(f"A search gives 1 to {MOST_PASSAGES} passages.")
         text = _storable(query[:_LONGEST_QUESTION])
-        vector = await self._embedder.embed_query(text)
-        tokens = await asyncio.to_thread(self._embedder.count_tokens, text)
-        question = Question(self._embedder.name, vector, max(limit, _LEAST_DEPTH), where)
+        for _ in range(_MOST_SWITCHES):
+            ranked = await self._once_ranked(ctx, text, limit, where)
+            if ranked is not None:
+                return ranked
+        raise Conflict("The embedder was changed again and again; ask anew.")
+
+    async def _once_ranked(
+        self, ctx: TenantContext, text: str, limit: int, where: Filter
+    ) -> "_Ranked | None":
+        """What was found; None if the tenant's vectors were switched meanwhile.
+
+        Every list was made over one version, whole: it was active at the end, and vectors of a
+        version begin to be removed only when it is not.
+        """
+        chosen = await self._embedders.active(ctx)
+        vector = await chosen.embedder.embed_query(ctx, text)
+        tokens = await tokens_of(chosen.embedder, [text])
+        question = Question(chosen.number, vector, max(limit, _LEAST_DEPTH), where)
         words, began = text[:_LONGEST_WORDING], self._clock.monotonic()
         lists = {"meaning": await self._vectors.nearest(ctx, question)}
         async with self._db.tenant(ctx) as tx:
             lists["words"] = await worded(tx, question, words)
             lists["names"] = await named(tx, question, words)
             rows = await read_passages(tx, question, best_places(lists.values()))
+            if not await is_active(tx, chosen.number):
+                return None
             duration_ms = int((self._clock.monotonic() - began) * 1000)
             await self._ledger.record_search(
-                tx, self._embedder.name, tokens, min(limit, len(rows)), duration_ms
+                tx, chosen.embedder.name, tokens, min(limit, len(rows)), duration_ms
             )
         return _Ranked(text, lists, {place: _passage(row) for place, row in rows.items()})
 
@@ -177,8 +195,8 @@ def _passage(row: Mapping[str, Any]) -> Passage:
         page=row["page"],
         start=row["start_offset"],
         end=row["end_offset"],
-        # Rounding may put identical directions a hair past 1.
-        score=min(1.0, float(row["similarity"])),
+        # Rounding may put identical directions past 1; what has no vector yet has no likeness.
+        score=min(1.0, float(row["similarity"] or 0.0)),
         before=row["before"],
         after=row["after"],
     )

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from tenantry.core.events import Json
 from tenantry.core.ids import TenantId
+from tenantry.fairness.bulkheads import Lane
+from tenantry.isolation.context import TenantContext
 from tenantry.metering.usage import Payer, TokenUsage
 
 MessageRole = Literal["system", "user", "assistant", "tool"]
@@ -132,6 +134,39 @@ class Embedder(Protocol):
         ...
 
     async def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of passages, shape (len(texts), dimension)."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens that embedding `text` takes, as the model counts them."""
+        ...
+
+
+class TenantEmbedder(Protocol):
+    """An embedder as it is called for tenants: in turns, and paid for."""
+
+    @property
+    def name(self) -> str:
+        """Identifies model and version, as `Embedder.name` does."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether each call is entered into the ledger as it is made, and not by the caller."""
+        ...
+
+    async def embed_query(self, ctx: TenantContext, text: str) -> NDArray[np.float32]:
+        """Vector of a question, shape (dimension,)."""
+        ...
+
+    async def embed_passages(
+        self, ctx: TenantContext, texts: Sequence[str], lane: Lane = "batch"
+    ) -> NDArray[np.float32]:
         """Vectors of passages, shape (len(texts), dimension)."""
         ...
 

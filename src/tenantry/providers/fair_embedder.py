@@ -43,10 +43,26 @@ class FairEmbedder:
         self._capacity = capacity
         self._account = account
 
+    is_metered = False
+    """Whoever stores the vectors records what they took."""
+
     @property
     def name(self) -> str:
         """Identifies model and version, as the embedder's own does."""
         return self._embedder.name
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._embedder.dimension
+
+    async def embed_query(self, ctx: TenantContext, text: str) -> NDArray[np.float32]:  # noqa: ARG002
+        """Vector of a question, shape (dimension,); it takes no turn.
+
+        Raises:
+            ProviderError: an embedder elsewhere failed.
+        """
+        return await self._embedder.embed_query(text)
 
     def count_tokens(self, text: str) -> int:
         """Tokens that embedding `text` takes."""

@@ -45,13 +45,13 @@ class Question:
     """What is looked for.
 
     Attributes:
-        embedder: whose vectors are compared; those of other embedders do not exist for it.
+        version: of the tenant's vectors, which are compared; no other exists for it.
         vector: shape (dimension,), float32, of unit length.
         most: how many passages are wanted; fewer come back only when there are fewer.
         where: which documents count.
     """
 
-    embedder: str
+    version: int
     vector: NDArray[np.float32] = field(repr=False)
     most: int
     where: Filter = field(default_factory=Filter)

@@ -34,7 +34,7 @@ async def ready_shelf(tx: Transaction, question: Question) -> Shelf | None:
     """The tenant's shelf for this question, if it has one that is ready."""
     row = await tx.row(
         _SQL["ready_shelf"],
-        embedder=question.embedder,
+        version=question.version,
         dimension=len(question.vector),
         **question.where.parameters(),
     )
@@ -51,7 +51,7 @@ async def nearest_on_shelf(tx: Transaction, shelf: Shelf, question: Question) ->
         shelf=shelf.number,
         dimension=shelf.dimension,
         embedding=vector_text(question.vector),
-        embedder=question.embedder,
+        version=question.version,
         most=question.most,
         **question.where.parameters(),
     )

@@ -16,7 +16,7 @@ async def nearest_exact(tx: Transaction, question: Question) -> list[Near]:
     rows = await tx.rows(
         _SQL["nearest_exact"],
         embedding=vector_text(question.vector),
-        embedder=question.embedder,
+        version=question.version,
         most=question.most,
         **question.where.parameters(),
     )

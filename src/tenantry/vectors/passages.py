@@ -1,7 +1,7 @@
 """Passages as they are stored: written with their vectors, found by words, read for an answer."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -30,7 +30,6 @@ class NewPassage:
         page: page number from 1.
         start: offset in the document's text.
         end: offset after its last character.
-        vector: shape (dimension,), float32, of unit length.
     """
 
     number: int
@@ -39,7 +38,6 @@ class NewPassage:
     page: int
     start: int
     end: int
-    vector: NDArray[np.float32] = field(repr=False)
 
 
 async def add_passages(
@@ -64,17 +62,41 @@ async def add_passages(
             page=[p.page for p in batch],
             start_offset=[p.start for p in batch],
             end_offset=[p.end for p in batch],
-            embedding=[vector_text(p.vector) for p in batch],
             names=[names_of(f"{p.heading}. {p.text}") for p in batch],
             language=language,
         )
 
 
+async def add_vectors(
+    tx: Transaction,
+    document_id: UUID,
+    version: int,
+    vectors: Sequence[tuple[int, NDArray[np.float32]]],
+) -> None:
+    """Store vectors of one version for passages of a document that was just stored.
+
+    Args:
+        tx: where the passages were written.
+        document_id: whose passages they are.
+        version: which of the tenant's versions they are of.
+        vectors: a passage's number, and its vector of unit length.
+    """
+    for start in range(0, len(vectors), _BATCH):
+        batch = vectors[start : start + _BATCH]
+        await tx.execute(
+            _SQL["add_embeddings"],
+            document_id=document_id,
+            version=version,
+            chunk_no=[number for number, _ in batch],
+            embedding=[vector_text(vector) for _, vector in batch],
+        )
+
+
 async def vectors_of(
-    tx: Transaction, document_id: UUID
+    tx: Transaction, document_id: UUID, version: int
 ) -> dict[tuple[str, str], NDArray[np.float32]]:
     """The vectors of a document's passages, by heading and text; as precise as they are stored."""
-    rows = await tx.rows(_SQL["document_vectors"], document_id=document_id)
+    rows = await tx.rows(_SQL["document_vectors"], document_id=document_id, version=version)
     return {
         (row["heading"], row["content"]): np.array(orjson.loads(row["embedding"]), np.float32)
         for row in rows
@@ -87,7 +109,7 @@ async def worded(tx: Transaction, question: Question, words: str) -> list[Near]:
         _SQL["worded"],
         words=words,
         embedding=vector_text(question.vector),
-        embedder=question.embedder,
+        version=question.version,
         most=question.most,
         **question.where.parameters(),
     )
@@ -107,7 +129,7 @@ async def named(tx: Transaction, question: Question, words: str) -> list[Near]:
         names=names,
         likeness=_LEAST_LIKENESS,
         embedding=vector_text(question.vector),
-        embedder=question.embedder,
+        version=question.version,
         most=question.most,
         **question.where.parameters(),
     )
@@ -124,9 +146,12 @@ async def read_passages(
         document_ids=[document_id for document_id, _ in wanted],
         chunk_nos=[chunk_no for _, chunk_no in wanted],
         embedding=vector_text(question.vector),
+        version=question.version,
     )
     return {(row["document_id"], row["chunk_no"]): row for row in rows}
 
 
 def _near(row: Mapping[str, Any]) -> Near:
-    return Near(row["distance"], row["document_id"], row["chunk_no"], row["share"])
+    # A passage without a vector yet is as far as one that has nothing to do with the question.
+    distance = 1.0 if row["distance"] is None else row["distance"]
+    return Near(distance, row["document_id"], row["chunk_no"], row["share"])

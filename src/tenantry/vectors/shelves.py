@@ -4,7 +4,7 @@ All of it happens in the tenant's own transactions, by functions that act on the
 signed context: no actor of ours may touch the index of a tenant it does not act for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ class Shelves:
         self._audit = audit
         self.thresholds = thresholds or Thresholds()
 
-    async def tend(self, ctx: TenantContext, embedder: str, dimension: int) -> str | None:
+    async def tend(self, ctx: TenantContext, version: int, dimension: int) -> str | None:
         """Bring the tenant one step nearer to where its size belongs; its shelf's state after it.
 
         To be called again and again: a step never waits, and one that was interrupted is made anew.
@@ -54,73 +54,73 @@ class Shelves:
 
         Args:
             ctx: the tenant, for background work.
-            embedder: whose vectors are indexed.
+            version: of the tenant's vectors, which are indexed.
             dimension: of these vectors; more than 4,000 are never indexed.
         """
         async with self._db.tenant(ctx) as tx:
-            row = await tx.row(_SQL["shelf_of"], embedder=embedder)
+            row = await tx.row(_SQL["shelf_of"], version=version)
         found: Mapping[str, Any] = row or {"state": None, "passages": 0}
         state, passages = found["state"], found["passages"]
         if state is None:
             if passages < self.thresholds.promote_at or dimension > _MOST_DIMENSIONS:
                 return None
-            return await self._open(ctx, embedder, dimension)
+            return await self._open(ctx, version, dimension)
         if state == "retired":
-            return await self._free(ctx, embedder)
+            return await self._free(ctx, version)
         if passages < self.thresholds.demote_below:
-            return await self._retire(ctx, embedder, passages)
+            return await self._retire(ctx, version, passages)
         if state != "ready":
-            return await self._advance(ctx, embedder, dimension, passages)
+            return await self._advance(ctx, version, dimension, passages)
         return "ready"
 
-    async def settle(self, ctx: TenantContext, embedder: str, dimension: int) -> str | None:
+    async def settle(self, ctx: TenantContext, version: int, dimension: int) -> str | None:
         """`tend` as long as it gets on; the state that was reached."""
         before: str | None = None
-        while (state := await self.tend(ctx, embedder, dimension)) not in {before, "ready", None}:
+        while (state := await self.tend(ctx, version, dimension)) not in {before, "ready", None}:
             before = state
         return state
 
-    async def tend_others(self, ctx: TenantContext, embedder: str) -> None:
-        """Give up the shelves of embedders that the tenant no longer uses."""
+    async def tend_others(self, ctx: TenantContext, kept: Collection[int]) -> None:
+        """Give up the shelves of versions that the tenant no longer uses."""
         async with self._db.tenant(ctx) as tx:
             rows = await tx.rows(_SQL["shelves"])
         for row in rows:
-            if row["embedder"] != embedder:
+            if row["version"] not in kept:
                 if row["state"] == "retired":
-                    await self._free(ctx, row["embedder"])
+                    await self._free(ctx, row["version"])
                 else:
-                    await self._retire(ctx, row["embedder"], 0)
+                    await self._retire(ctx, row["version"], 0)
 
-    async def _open(self, ctx: TenantContext, embedder: str, dimension: int) -> str:
+    async def _open(self, ctx: TenantContext, version: int, dimension: int) -> str:
         async with self._db.tenant(ctx) as tx:
-            await tx.value(_SQL["open_shelf"], embedder=embedder, dimension=dimension)
+            await tx.value(_SQL["open_shelf"], version=version, dimension=dimension)
         return "opened"
 
     async def _advance(
-        self, ctx: TenantContext, embedder: str, dimension: int, passages: int
+        self, ctx: TenantContext, version: int, dimension: int, passages: int
     ) -> str | None:
         memory_kb = min(_graph_bytes(passages, dimension), _MOST_MEMORY) // 1024
         async with self._db.tenant(ctx) as tx:
             await tx.execute(_SQL["allow_building"], memory=f"{memory_kb}kB")
-            state: str | None = await tx.value(_SQL["advance_shelf"], embedder=embedder)
+            state: str | None = await tx.value(_SQL["advance_shelf"], version=version)
             if state == "ready":
-                await self._record(ctx, "vectors.promoted", embedder, passages)
+                await self._record(ctx, "vectors.promoted", version, passages)
         return state
 
-    async def _retire(self, ctx: TenantContext, embedder: str, passages: int) -> str:
+    async def _retire(self, ctx: TenantContext, version: int, passages: int) -> str:
         async with self._db.tenant(ctx) as tx:
-            if await tx.value(_SQL["retire_shelf"], embedder=embedder):
-                await self._record(ctx, "vectors.demoted", embedder, passages)
+            if await tx.value(_SQL["retire_shelf"], version=version):
+                await self._record(ctx, "vectors.demoted", version, passages)
         return "retired"
 
-    async def _free(self, ctx: TenantContext, embedder: str) -> str | None:
+    async def _free(self, ctx: TenantContext, version: int) -> str | None:
         async with self._db.tenant(ctx) as tx:
-            freed = await tx.value(_SQL["free_shelf"], embedder=embedder)
+            freed = await tx.value(_SQL["free_shelf"], version=version)
         return None if freed else "retired"
 
-    async def _record(self, ctx: TenantContext, action: str, embedder: str, passages: int) -> None:
+    async def _record(self, ctx: TenantContext, action: str, version: int, passages: int) -> None:
         await self._audit.record(
-            ctx.event(action, "allowed", "vector", embedder, {"passages": int(passages)})
+            ctx.event(action, "allowed", "vector", str(version), {"passages": int(passages)})
         )
 
 

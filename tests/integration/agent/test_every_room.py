@@ -22,7 +22,7 @@ from tenantry.providers.openai_compatible import OpenAICompatibleModel
 from tenantry.providers.upstream import HttpUpstream
 from tenantry.sessions.assistants import Draft
 from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
-from tests.embedders import in_turns
+from tests.embedders import embedders
 from tests.integration.agent.stage import MODEL, QUESTION, Stage, answer, asking, without_marker
 from tests.integration.memory.words import WordEmbedder
 from tests.providers.replies import CallOf, Reply
@@ -53,6 +53,7 @@ class House:
     def __init__(self, stage: Stage, model: OpenAICompatibleModel) -> None:
         world = stage.world
         embedder = WordEmbedder()
+        every = embedders(world.db, embedder, world.clock)
         services = lent(world)
         self.stage = stage
         self.catalog = ConnectorCatalog(services)
@@ -60,13 +61,13 @@ class House:
         self.patterns = Patterns(world.db, embedder, stage.ledger, world.audit)
         self.ingestor = Ingestor(
             world.db,
-            in_turns(embedder, world.clock),
+            every,
             stage.ledger,
             world.audit,
             Jobs(world.db, world.audit),
             max_bytes=MOST,
         )
-        retriever = Retriever(world.db, embedder, stage.ledger, world.clock)
+        retriever = Retriever(world.db, every, stage.ledger, world.clock)
         toolbox = Toolbox(
             ToolServices(
                 self.catalog,

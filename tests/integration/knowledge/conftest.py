@@ -21,7 +21,7 @@ from tenantry.metering.ledger import Ledger
 from tenantry.metering.prices import PriceBook
 from tenantry.providers.base import Embedder
 from tenantry.providers.embedded_e5 import EmbeddedE5
-from tests.embedders import in_turns
+from tests.embedders import embedders
 from tests.worlds import World
 
 CONTENT_TABLES = ("documents", "chunks", "usage_events")
@@ -41,13 +41,13 @@ class Knowledge:
     def over(cls, world: World, embedder: Embedder) -> "Knowledge":
         """The room with this embedder."""
         ledger = Ledger(world.db, world.writer, PriceBook(), world.clock)
-        jobs, turns = Jobs(world.db, world.audit), in_turns(embedder, world.clock)
+        jobs, all_of_them = Jobs(world.db, world.audit), embedders(world.db, embedder, world.clock)
         return cls(
             world,
             embedder,
-            Ingestor(world.db, turns, ledger, world.audit, jobs, max_bytes=1_000_000),
+            Ingestor(world.db, all_of_them, ledger, world.audit, jobs, max_bytes=1_000_000),
             Documents(world.db, world.audit, jobs),
-            Retriever(world.db, embedder, ledger, world.clock),
+            Retriever(world.db, all_of_them, ledger, world.clock),
         )
 
     async def add(

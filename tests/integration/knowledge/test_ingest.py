@@ -3,7 +3,6 @@
 import asyncio
 from uuid import UUID
 
-import numpy as np
 import pytest
 
 from tenantry.core.errors import (
@@ -56,7 +55,6 @@ async def test_a_document_says_what_it_is(quick: Knowledge) -> None:
     document = await quick.add(acme, "rules.md", MARKDOWN, "text/markdown")
     assert (document.title, document.media_type) == ("rules.md", "text/markdown")
     assert (document.size_bytes, document.chunk_count) == (len(MARKDOWN), 2)
-    assert document.embedder == "double/words-1"
     assert document.created_by == acme.actor.id
     stored = quick.rows(
         "SELECT content, heading, start_offset, end_offset FROM tenantry.chunks ORDER BY chunk_no"
@@ -208,29 +206,12 @@ async def test_a_document_that_cannot_be_audited_is_not_added(quick: Knowledge) 
     assert (await quick.add(quick.world.acme, "a.md", MARKDOWN)).chunk_count == 2
 
 
-@pytest.mark.req("VEC-3")
-async def test_with_a_new_embedder_the_same_bytes_are_embedded_anew_under_their_id(
-    world: World,
-) -> None:
-    old = Knowledge.over(world, WordEmbedder())
-    new = Knowledge.over(world, WordEmbedder("double/words-2", 16))
-    first = await old.add(world.acme, "a.md", MARKDOWN)
-    theirs = await old.add(world.globex, "a.md", MARKDOWN)
-    assert await new.retriever.search(world.acme, "refunds", 5) == []
-    again = await new.add(world.acme, "a.md", MARKDOWN)
-    assert (again.document_id, again.embedder) == (first.document_id, "double/words-2")
-    assert new.counts(world.acme) == (1, 2, 3)
-    assert len(await new.retriever.search(world.acme, "refunds", 5)) == 2
-    assert await old.documents.get(world.globex, theirs.document_id) == theirs
-    assert len(await old.retriever.search(world.globex, "refunds", 5)) == 2
-
-
 @pytest.mark.req("DB-1", "SEC-4")
 async def test_a_chunk_cannot_be_hung_on_a_neighbours_document(quick: Knowledge) -> None:
     world = quick.world
     theirs = await quick.add(world.globex, "a.md", MARKDOWN)
     before = quick.counts(world.globex)
-    planted = NewPassage(99, "planted", "", 1, 0, 7, np.ones(2, dtype=np.float32))
+    planted = NewPassage(99, "planted", "", 1, 0, 7)
     with pytest.raises(Conflict):
         async with world.db.tenant(world.acme) as tx:
             await add_passages(tx, theirs.document_id, [planted])

@@ -14,7 +14,7 @@ NOT_CONTENT = {
     # Who may do what: not what a tenant keeps with us.
     "tenants", "members", "api_keys", "assistants", "assistant_versions", "connectors",
     "vault_keys", "vault_secrets",
-    "provider_accounts", "model_policies", "suspended_operations", "approvals",
+    "provider_accounts", "model_policies", "vector_versions", "suspended_operations", "approvals",
     # What is being done, and gone when it is.
     "jobs", "job_inputs", "job_shares",
     # What we keep about a tenant.

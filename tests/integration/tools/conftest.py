@@ -21,7 +21,7 @@ from tenantry.metering.ledger import Ledger
 from tenantry.metering.prices import PriceBook, PriceRow, PriceVersion
 from tenantry.tools.executor import Ceilings, Executed, ToolExecutor
 from tenantry.tools.toolbox import TOOL_NAMES, Toolbox, ToolServices
-from tests.embedders import in_turns
+from tests.embedders import embedders
 from tests.integration.memory.words import WordEmbedder
 from tests.sources.json_api import DOCUMENT, json_api
 from tests.sources.lent import lent
@@ -75,12 +75,13 @@ async def workshop(world: World, orders_api: str) -> AsyncIterator[Workshop]:
     """Acme sold most in May and refunds within 14 days; globex in July and within 21."""
     ledger = Ledger(world.db, world.writer, PriceBook([_BOOK]), world.clock)
     embedder = WordEmbedder()
+    every = embedders(world.db, embedder, world.clock)
     services_lent = lent(world, egress_allow="127.0.0.1/32")
     catalog, files = ConnectorCatalog(services_lent), FileStore(services_lent, 1 << 20)
     patterns = Patterns(world.db, embedder, ledger, world.audit)
     ingestor = Ingestor(
         world.db,
-        in_turns(embedder, world.clock),
+        every,
         ledger,
         world.audit,
         Jobs(world.db, world.audit),
@@ -102,7 +103,7 @@ async def workshop(world: World, orders_api: str) -> AsyncIterator[Workshop]:
         options: dict[str, Any] = {"document": DOCUMENT, "base_url": f"{orders_api}/{mark}"}
         await catalog.create(ctx, NewConnector("orders", "http", options))
         stock[ctx.tenant] = data
-    retriever = Retriever(world.db, embedder, ledger, world.clock)
+    retriever = Retriever(world.db, every, ledger, world.clock)
     services = ToolServices(
         catalog, ResultFiles(world.db), retriever, patterns, world.audit, world.clock
     )

@@ -16,6 +16,7 @@ from tenantry.metering.prices import PriceBook
 from tenantry.tools.base import Citation
 from tenantry.tools.executor import Executed, ToolExecutor
 from tenantry.tools.toolbox import Toolbox, ToolServices
+from tests.embedders import embedders
 from tests.integration.connectors.http.conftest import TOKEN, Api, Desk, api, desk, serve
 from tests.integration.memory.words import WordEmbedder
 from tests.unit.connectors.openapi import document, query
@@ -48,7 +49,8 @@ async def session(world: World, desk: Desk) -> Session:
     catalog: ConnectorCatalog = desk.catalog
     ledger, embedder = Ledger(world.db, world.writer, PriceBook(), world.clock), WordEmbedder()
     patterns = Patterns(world.db, embedder, ledger, world.audit)
-    retriever = Retriever(world.db, embedder, ledger, world.clock)
+    every = embedders(world.db, embedder, world.clock)
+    retriever = Retriever(world.db, every, ledger, world.clock)
     return Session(
         desk,
         ToolServices(catalog, ResultFiles(world.db), retriever, patterns, world.audit, world.clock),

@@ -11,13 +11,15 @@ from tenantry.core.ids import new_id
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
 from tenantry.vectors.base import Filter, Near, Question
-from tenantry.vectors.passages import NewPassage, add_passages
+from tenantry.vectors.passages import NewPassage, add_passages, add_vectors
 from tenantry.vectors.search import TenantVectors
 from tenantry.vectors.shelves import Shelves, Thresholds
+from tenantry.vectors.versions import Choice, hold_versions
 from tests.worlds import World
 
-EMBEDDER = "double/stock"
+VERSION = 1
 DIMENSION = 16
+CHOICE = Choice("double/stock", DIMENSION)
 ADD_DOCUMENT = load("tenantry.knowledge")["add_document"]
 DELETE_DOCUMENT = load("tenantry.knowledge")["delete_document"]
 SMALL = Thresholds(promote_at=60, demote_below=30)
@@ -52,10 +54,9 @@ class Stock:
     async def add(self, held: Held, chunks: int, media_type: str = "text/plain") -> UUID:
         """A document of so many passages."""
         document_id, vectors = new_id(), self.unit(chunks)
-        passages = [
-            NewPassage(n, f"passage {n}", "", 1, 0, 1, vector) for n, vector in enumerate(vectors)
-        ]
+        passages = [NewPassage(n, f"passage {n}", "", 1, 0, 1) for n in range(chunks)]
         async with self.world.db.tenant(held.ctx) as tx:
+            await hold_versions(tx, CHOICE)
             await tx.execute(
                 ADD_DOCUMENT,
                 document_id=document_id,
@@ -65,12 +66,12 @@ class Stock:
                 size_bytes=1,
                 pages=1,
                 chunk_count=chunks,
-                embedder=EMBEDDER,
                 created_by=held.ctx.actor.id,
                 language="english",
                 source=None,
             )
             await add_passages(tx, document_id, passages)
+            await add_vectors(tx, document_id, VERSION, list(enumerate(vectors)))
         held.vectors[document_id], held.media_types[document_id] = vectors, media_type
         return document_id
 
@@ -82,7 +83,7 @@ class Stock:
 
     async def tend(self, held: Held) -> str | None:
         """One step of the tenant's index."""
-        return await self.shelves.tend(held.ctx, EMBEDDER, self.dimension)
+        return await self.shelves.tend(held.ctx, VERSION, self.dimension)
 
     async def promote(self, held: Held) -> None:
         """Steps until the tenant's index is ready; other tests' writers end within moments."""
@@ -95,7 +96,7 @@ class Stock:
         self, held: Held, most: int, asked: NDArray[np.float32], where: Filter | None = None
     ) -> list[Near]:
         """What the store finds."""
-        question = Question(EMBEDDER, asked, most, where or Filter())
+        question = Question(VERSION, asked, most, where or Filter())
         return await self.vectors.nearest(held.ctx, question)
 
     def expected(

@@ -14,7 +14,7 @@ from tenantry.db.queries import load
 from tenantry.isolation.policies import check_policies
 from tenantry.vectors.base import Filter, Near
 from tenantry.vectors.shelves import Shelves
-from tests.integration.vectors.stock import DIMENSION, EMBEDDER, Held, Stock
+from tests.integration.vectors.stock import DIMENSION, VERSION, Held, Stock
 from tests.worlds import World
 
 _SQL = load("tenantry.vectors")
@@ -88,11 +88,11 @@ def _plan(stock: Stock, held: Held, shelf: int, filters: str) -> str:
         for (setting,) in settings:
             name, _, value = setting.partition("=")
             admin.execute("SELECT set_config(%s, %s, true)", [name, value])
-        types = "extensions.halfvec, integer, text, uuid[], text[], timestamptz, timestamptz"
+        types = "extensions.halfvec, integer, integer, uuid[], text[], timestamptz, timestamptz"
         admin.execute(f"PREPARE search ({types}) AS {statement}".encode())
         with psycopg.ClientCursor(admin, row_factory=dict_row) as cursor:
             cursor.execute(
-                f"EXPLAIN (COSTS OFF) EXECUTE search ('{vector}', 10, '{EMBEDDER}', {filters})"
+                f"EXPLAIN (COSTS OFF) EXECUTE search ('{vector}', 10, {VERSION}, {filters})"
             )
             return "\n".join(row["QUERY PLAN"] for row in cursor.fetchall())
 
@@ -164,7 +164,7 @@ async def test_searches_meanwhile_see_no_error_and_no_missing_row(stock: Stock) 
         for _ in range(3):
             await stock.promote(stock.acme)
             async with stock.world.db.tenant(stock.acme.ctx) as tx:
-                await tx.value(_SQL["retire_shelf"], embedder=EMBEDDER)
+                await tx.value(_SQL["retire_shelf"], version=VERSION)
             while await stock.tend(stock.acme) == "retired":
                 pass
         done.set()
@@ -215,7 +215,7 @@ async def test_a_build_that_was_interrupted_is_made_anew(stock: Stock) -> None:
 
     async def build_and_fail() -> None:
         async with stock.world.db.tenant(held.ctx) as tx:
-            while await tx.value(_SQL["advance_shelf"], embedder=EMBEDDER) != "ready":
+            while await tx.value(_SQL["advance_shelf"], version=VERSION) != "ready":
                 pass
             raise TenantryError
 
@@ -247,20 +247,21 @@ async def test_a_neighbours_shelf_is_closed_by_number_and_by_name(stock: Stock) 
                 dimension=DIMENSION,
                 embedding="[" + ",".join(["1"] * DIMENSION) + "]",
                 most=10,
-                embedder=EMBEDDER,
+                version=VERSION,
                 **Filter().parameters(),
             )
             == []
         )
         for function in ("advance_shelf", "retire_shelf", "free_shelf"):
-            assert not await tx.value(_SQL[function], embedder=EMBEDDER)
+            assert not await tx.value(_SQL[function], version=VERSION)
     for statement in (
         f"SELECT * FROM tenantry.chunk_vectors_{theirs[0]}",
         "INSERT INTO tenantry.chunk_vectors SELECT tenant_id, 1, document_id, 0, '[1]'"
         " FROM tenantry.documents",
         "DELETE FROM tenantry.chunk_vectors",
         "UPDATE tenantry.vector_shelves SET shelf = 1",
-        "INSERT INTO tenantry.vector_shelves SELECT tenant_id, 'e', 1, 3, 'ready'"
+        "INSERT INTO tenantry.vector_shelves (tenant_id, version, shelf, dimension, state)"
+        " SELECT tenant_id, 1, 1, 3, 'ready'"
         " FROM tenantry.documents LIMIT 1",
         "SELECT * FROM tenantry_private.shelf_slots",
         "SELECT tenantry_private.take_shelf()",
@@ -296,7 +297,7 @@ async def test_the_policy_alone_keeps_a_neighbours_shelf_closed(stock: Stock) ->
     await stock.promote(stock.globex)
     (theirs,) = await _numbers(stock, stock.globex)
     with stock.world.admin() as admin:
-        for table in ("documents", "chunk_vectors"):
+        for table in ("documents", "chunk_vectors", "vector_shelves"):
             admin.execute(f"ALTER TABLE tenantry.{table} DISABLE ROW LEVEL SECURITY".encode())
     async with stock.world.db.tenant(stock.acme.ctx) as tx:
         found = await tx.rows(
@@ -305,7 +306,7 @@ async def test_the_policy_alone_keeps_a_neighbours_shelf_closed(stock: Stock) ->
             dimension=DIMENSION,
             embedding="[" + ",".join(["1"] * DIMENSION) + "]",
             most=10,
-            embedder=EMBEDDER,
+            version=VERSION,
             **Filter().parameters(),
         )
     # With the guard off the neighbour's rows are found: it was the policy that held them back.
@@ -319,7 +320,7 @@ async def test_two_processes_that_tend_at_once_make_one_index(stock: Stock) -> N
     ctx = stock.acme.ctx
     for _ in range(2000):
         states = await asyncio.gather(
-            *(one.tend(ctx, EMBEDDER, DIMENSION) for one in (stock.shelves, other))
+            *(one.tend(ctx, VERSION, DIMENSION) for one in (stock.shelves, other))
         )
         if "ready" in states:
             break
