@@ -2,7 +2,10 @@
 
 A decision is what every call costs in the scheduler: one ends, the next is chosen and gets its
 slot, another one comes. Beside it, in the same run, the rule of the published artifact, which looks
-at every waiting tenant to find the one that is next. Processor time of one thread.
+at every waiting tenant to find the one that is next, and a plain heap of as many entries from which
+the smallest is taken and another put in: what any fair order costs at least in this interpreter on
+this machine, so that figures of a slow hour can be set beside those of a fast one. Processor time
+of one thread.
 
 Goals: 200,000 decisions a second with 10,000 tenants waiting, at most 1.1 KB a waiting tenant.
 
@@ -16,6 +19,7 @@ import sys
 import time
 import tracemalloc
 from collections import deque
+from heapq import heappop, heappush
 from uuid import UUID
 
 from tenantry.core.ids import TenantId
@@ -67,6 +71,16 @@ def by_looking_at_all(tenants: int, decisions: int) -> float:
     return decisions / (time.thread_time() - begun)
 
 
+def by_a_plain_heap(tenants: int, turns: int) -> float:
+    """The smallest entry taken and a larger one put in, and nothing else."""
+    heap = [(float(number), number, None) for number in range(tenants)]
+    begun = time.thread_time()
+    for number in range(turns):
+        key, _, nothing = heappop(heap)
+        heappush(heap, (key + tenants, tenants + number, nothing))
+    return turns / (time.thread_time() - begun)
+
+
 def bytes_a_tenant(tenants: int) -> float:
     """Memory of a tenant with one call that waits: its place, its turn, its entries."""
     ids = [TenantId(UUID(int=number + 1)) for number in range(tenants)]
@@ -89,12 +103,16 @@ def main() -> int:
     given = parser.parse_args()
     report = {}
     for tenants in _TENANTS:
-        rounds = [decisions_a_second(tenants, given.decisions) for _ in range(given.rounds)]
+        rounds, plain = [], []
+        for _ in range(given.rounds):
+            plain.append(by_a_plain_heap(tenants, given.decisions))
+            rounds.append(decisions_a_second(tenants, given.decisions))
         looked = [by_looking_at_all(tenants, 2_000_000 // tenants) for _ in range(given.rounds)]
         report[tenants] = {
             "decisions_a_second": statistics.median(rounds),
             "fastest_round": max(rounds),
             "by_looking_at_all": statistics.median(looked),
+            "plain_heap": statistics.median(plain),
             "bytes_a_tenant": bytes_a_tenant(tenants),
         }
     if given.json:
@@ -104,12 +122,19 @@ def main() -> int:
             sys.stdout.write(
                 f"{tenants:6,} tenants waiting: {figures['decisions_a_second']:9,.0f} decisions/s"
                 f" (fastest round {figures['fastest_round']:9,.0f}),"
-                f" looking at all {figures['by_looking_at_all']:9,.0f};"
+                f" looking at all {figures['by_looking_at_all']:9,.0f},"
+                f" a plain heap {figures['plain_heap']:9,.0f};"
                 f" {figures['bytes_a_tenant']:.0f} bytes each\n"
             )
     most = report[_TENANTS[-1]]
-    is_fast = most["decisions_a_second"] >= _GOAL_A_SECOND
-    return int(not is_fast or most["bytes_a_tenant"] > _GOAL_BYTES)
+    missed = []
+    if most["decisions_a_second"] < _GOAL_A_SECOND:
+        missed.append(f"the goal is {_GOAL_A_SECOND:,} decisions/s at {_TENANTS[-1]:,} tenants")
+    if most["bytes_a_tenant"] > _GOAL_BYTES:
+        missed.append(f"the goal is {_GOAL_BYTES:,} bytes a waiting tenant")
+    for goal in missed:
+        sys.stdout.write(f"missed: {goal}\n")
+    return int(bool(missed))
 
 
 if __name__ == "__main__":

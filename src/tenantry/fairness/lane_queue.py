@@ -1,11 +1,16 @@
-"""Who waits in one lane of a pool: a heap by counters, whose outdated entries are skipped."""
+"""Who waits in one lane of a pool: heaps by counters, whose outdated entries are skipped.
 
-from heapq import heapify, heappop, heappush
+Two of them. Tenants of whom nothing runs are many, and their counters stand still while they wait.
+Those with calls under way are no more than slots, and their counters change with every end of a
+call. Apart, the many have one entry each, and what is outdated is found among the few.
+"""
+
+from heapq import heapify, heappop
 
 from tenantry.fairness.turns import Place
 
 _SLACK = 64
-"""Outdated entries the heap may have besides as many as there are calls that wait."""
+"""Outdated entries a heap may have besides as many as there can be others."""
 Entry = tuple[float, int, Place]
 """A counter, the stamp that makes it valid, and whose it is."""
 
@@ -18,60 +23,65 @@ class LaneQueue:
         waiting: calls that wait in it.
         running: slots that it holds.
         own: slots that it may hold when nearly all are taken.
+        slots: of the pool.
+        resting: entries of tenants of whom nothing runs; outdated if their stamps are.
+        working: entries of tenants with calls under way, likewise.
     """
 
-    __slots__ = ("_heap", "number", "own", "running", "waiting")
+    __slots__ = ("number", "own", "resting", "running", "slots", "waiting", "working")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.waiting = 0
         self.running = 0
         self.own = 0
-        self._heap: list[Entry] = []
-
-    def enter(self, entry: Entry) -> None:
-        """A tenant waits with this counter; its entries with other stamps are outdated."""
-        heap = self._heap
-        if len(heap) > 2 * self.waiting + _SLACK:
-            heap[:] = [each for each in heap if each[1] == each[2].stamp]
-            heapify(heap)
-        heappush(heap, entry)
+        self.slots = 0
+        self.resting: list[Entry] = []
+        self.working: list[Entry] = []
 
     def first(self) -> Place | None:
         """The tenant with the smallest counter."""
-        heap = self._heap
-        while heap:
-            entry = heap[0]
+        resting, working = self.resting, self.working
+        while resting:
+            entry = resting[0]
             if entry[1] == entry[2].stamp:
-                return entry[2]
-            heappop(heap)
-        return None
+                break
+            heappop(resting)
+        while working:
+            other = working[0]
+            if other[1] == other[2].stamp:
+                return entry[2] if resting and entry < other else other[2]
+            heappop(working)
+        return entry[2] if resting else None
 
-    def has_below(self, capacity: int, weight: float) -> bool:
+    def tidy(self) -> None:
+        """Drop outdated entries where they have become too many."""
+        if len(self.resting) > 2 * self.waiting + _SLACK:
+            _drop_outdated(self.resting)
+        if len(self.working) > 2 * self.slots + _SLACK:
+            _drop_outdated(self.working)
+
+    def has_below(self, weight: float) -> bool:
         """Whether a tenant that waits here is below its share of the slots.
 
-        Looks past those at their share, of which there are no more than slots.
+        One of whom nothing runs is. Of the others there are no more than slots.
 
         Args:
-            capacity: slots of the pool.
             weight: of all tenants that want any of them.
         """
-        first = self.first()
-        if first is None or not is_at_its_share(first, capacity, weight):
-            return first is not None
-        heap, passed = self._heap, list[Entry]()
-        while heap:
-            entry = heap[0]
-            if entry[1] != entry[2].stamp:
-                heappop(heap)
-            elif is_at_its_share(entry[2], capacity, weight):
-                passed.append(heappop(heap))
-            else:
-                break
-        found = bool(heap)
-        for entry in passed:
-            heappush(heap, entry)
-        return found
+        if self.first() is None:
+            return False
+        if self.resting:
+            return True
+        _drop_outdated(self.working)
+        return any(not is_at_its_share(each[2], self.slots, weight) for each in self.working)
+
+
+def _drop_outdated(heap: list[Entry]) -> None:
+    valid = [each for each in heap if each[1] == each[2].stamp]
+    if len(valid) < len(heap):
+        heap[:] = valid
+        heapify(heap)
 
 
 def is_at_its_share(place: Place, capacity: int, weight: float) -> bool:

@@ -13,18 +13,22 @@ and what they get differs by at most two requests over any time.
 - **Lanes.** The headroom is also closed to a lane that has its slots (`bulkheads`).
 
 Pure: no clock, no event loop. All operations take O(log n) in the tenants that wait; a choice in
-the headroom looks past tenants at their share, of which there are no more than slots.
+the headroom looks past tenants at their share, of which there are no more than slots. What every
+call passes (`offer`, `next`, `settle`) calls little, since in Python calling costs most.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappush
 
 from tenantry.core.ids import TenantId
 from tenantry.fairness.bulkheads import LANES, guaranteed
 from tenantry.fairness.lane_queue import LaneQueue
 from tenantry.fairness.turns import Place, State, Turn
 
+_WAITING, _RUNNING, _OVER = State  # looking a name up in an enumeration is slow
+_TIDY_EVERY = 64
 _RECENT_S = 60.0
 """So long after a second tenant was here the pool counts as shared."""
 
@@ -49,7 +53,6 @@ class Scheduler:
 
     Attributes:
         running: slots taken.
-        waiting: calls that wait.
         active: tenants that wait or run.
     """
 
@@ -58,7 +61,6 @@ class Scheduler:
     ) -> None:
         """Without headroom for a pool that only one tenant can ever use."""
         self.running = 0
-        self.waiting = 0
         self.active = 0
         self._has_headroom = has_headroom
         self._bounds = bounds or Bounds()
@@ -71,8 +73,8 @@ class Scheduler:
         self._virtual = 0.0
         self._weight = 0.0  # of the tenants that wait or run
         self._progress = 0.0  # fair share, by weight, of what was served since the start
-        self._latest: Place | None = None
-        self._latest_at = self._other_at = float("-inf")
+        self._left: Place | None = None  # who last ceased to want anything, and when
+        self._left_at = self._shared_at = float("-inf")
         self.capacity = capacity
 
     @property
@@ -84,8 +86,13 @@ class Scheduler:
     def capacity(self, slots: int) -> None:
         self._capacity = slots
         for lane in self._lanes:
-            lane.own = guaranteed(lane.number, slots)
+            lane.slots, lane.own = slots, guaranteed(lane.number, slots)
         self._alone, self._shared = headrooms(slots) if self._has_headroom else (0, 0)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait."""
+        return sum(lane.waiting for lane in self._busy)
 
     def has_room(self, tenant: TenantId, cost: float) -> bool:
         """Whether a call of the tenant may queue up; `offer` it only then."""
@@ -119,67 +126,75 @@ class Scheduler:
             here = self._virtual if first is None else first.settled
             # What it holds for running calls is no time in which it wanted nothing.
             place.settled = max(place.settled, here - place.held)
-        self._seen(place, now)
         turn = Turn(place, lane, cost, now)
-        self._join(turn)
+        queue = self._lanes[lane]
+        queue.waiting += 1
+        if queue.waiting == 1:
+            self._busy.append(queue)
+        if place.join(turn):
+            self._queue(place)
         return turn
 
     def next(self, now: float) -> Turn | None:
         """The call that gets a slot now; None while nobody may have one."""
-        free = self._capacity - self.running
-        if free <= 0 or not self.waiting:
+        free, busy = self._capacity - self.running, self._busy
+        if free <= 0 or not busy:
             return None
-        is_kept = free <= self.headroom(now)  # for whoever is below its share
-        if len(self._busy) == 1:
-            lane = self._busy[0]
-            if is_kept and not self._is_owed(lane):
-                return None
-            place = lane.first()
-            turn = None if place is None else place.line(lane.number).first
+        # Of the last ones, who is below its share.
+        is_kept = free <= (self._shared if self.active > 1 else self.headroom(now))
+        if len(busy) > 1:
+            turn = self._between([lane for lane in busy if not is_kept or self._is_owed(lane)])
         else:
-            turn = self._between(
-                [lane for lane in self._busy if not is_kept or self._is_owed(lane)]
-            )
+            lane = busy[0]
+            place = lane.first()
+            if place is None:
+                return None
+            # One of whom nothing runs is below its share, whatever that is.
+            if is_kept and (place.running or lane.running >= lane.own) and not self._is_owed(lane):
+                return None
+            turn = place.firsts[lane.number]
         if turn is not None:
             self._start(turn, now)
         return turn
 
     def settle(self, turn: Turn, used: float, now: float) -> None:
         """A call has ended and used so many units; its slot is free. Nothing if it was over."""
-        if turn.state is not State.RUNNING:
+        if turn.state is not _RUNNING:
             return
+        turn.state = _OVER
         place = turn.place
-        turn.state = State.OVER
         self.running -= 1
         self._lanes[turn.lane].running -= 1
         place.running -= 1
         # Nothing runs, nothing is held: sums of fractions would leave a trace.
         place.held = place.held - turn.charge if place.running else 0.0
         place.settled += used / place.weight
-        place.tally.served += used
+        place.served += used
         self._progress += used / self._weight
-        self._seen(place, now)
         if place.waiting:
             self._queue(place)
         elif not place.running:
-            self._deactivate(place)
+            self._deactivate(place, now)
 
     def cancel(self, turn: Turn, now: float) -> None:
         """The caller has gone: a waiting call leaves its queue, a running one used nothing."""
-        if turn.state is State.RUNNING:
+        if turn.state is _RUNNING:
             self.settle(turn, 0.0, now)
-        elif turn.state is State.WAITING:
-            turn.state = State.OVER
-            self._leave(turn)
-            place = turn.place
+        elif turn.state is _WAITING:
+            turn.state = _OVER
+            place, lane = turn.place, self._lanes[turn.lane]
+            place.leave(turn)
+            lane.waiting -= 1
+            if not lane.waiting:
+                self._busy.remove(lane)
             if place.waiting:
                 self._queue(place)
             elif not place.running:
-                self._deactivate(place)
+                self._deactivate(place, now)
 
     def headroom(self, now: float) -> int:
         """Free slots that are kept for tenants below their share."""
-        if self.active > 1 or now - self._other_at < _RECENT_S:
+        if self.active > 1 or now - self._shared_at < _RECENT_S:
             return self._shared
         return self._alone
 
@@ -207,56 +222,37 @@ class Scheduler:
             if weight != place.weight and not place.is_idle:
                 self._reweigh(place, weight)
 
-    def _join(self, turn: Turn) -> None:
+    def _start(self, turn: Turn, now: float) -> None:
         place, lane = turn.place, self._lanes[turn.lane]
-        line = place.line(turn.lane)
-        is_first = line.first is None
-        line.join(turn)
-        place.waiting += 1
-        place.waiting_cost += turn.cost
-        self.waiting += 1
-        lane.waiting += 1
-        if lane.waiting == 1:
-            self._busy.append(lane)
-        if is_first:
-            self._queue(place)
-
-    def _leave(self, turn: Turn) -> tuple[Place, LaneQueue]:
-        place, lane = turn.place, self._lanes[turn.lane]
-        place.line(turn.lane).leave(turn)
-        place.waiting -= 1
-        place.stamp = 0
-        place.waiting_cost = place.waiting_cost - turn.cost if place.waiting else 0.0
-        self.waiting -= 1
+        place.leave(turn)
         lane.waiting -= 1
         if not lane.waiting:
             self._busy.remove(lane)
-        return place, lane
-
-    def _start(self, turn: Turn, now: float) -> None:
-        place, lane = self._leave(turn)
-        turn.state, turn.started = State.RUNNING, now
-        if place.settled > self._virtual:
-            self._virtual = place.settled
-        turn.charge = turn.cost / place.weight
-        place.held += turn.charge
+        turn.state, turn.started = _RUNNING, now
+        settled, charge = place.settled, turn.cost / place.weight
+        if settled > self._virtual:
+            self._virtual = settled
+        turn.charge = charge
+        place.held += charge
         place.running += 1
-        self.running += 1
+        place.calls += 1
         lane.running += 1
+        self.running += 1
         if place.waiting:
             self._queue(place)
-        place.tally.calls += 1
         if now > turn.since:
             place.tally.waited_for(now - turn.since)
 
     def _queue(self, place: Place) -> None:
         """Enter a tenant that waits with its counter as it is now; older entries are outdated."""
-        self._stamps = place.stamp = self._stamps + 1
-        key, lines = place.settled + place.held, place.lines
+        stamp = self._stamps = place.stamp = self._stamps + 1
+        entry = (place.settled + place.held, stamp, place)
         for lane in self._busy:
-            line = lines[lane.number]
-            if line is not None and line.first is not None:
-                lane.enter((key, self._stamps, place))
+            if place.firsts[lane.number] is not None:
+                heappush(lane.working if place.running else lane.resting, entry)
+        if not stamp % _TIDY_EVERY:
+            for lane in self._busy:
+                lane.tidy()
 
     def _first(self, lanes: Sequence[LaneQueue]) -> Place | None:
         """The waiting tenant with the smallest counter."""
@@ -272,12 +268,7 @@ class Scheduler:
 
     def _is_owed(self, lane: LaneQueue) -> bool:
         """Whether the lane has slots left that are its own, and for one below its share."""
-        return lane.running < lane.own and lane.has_below(self._capacity, self._weight)
-
-    def _seen(self, place: Place, now: float) -> None:
-        if place is not self._latest:
-            self._other_at, self._latest = self._latest_at, place
-        self._latest_at = now
+        return lane.running < lane.own and lane.has_below(self._weight)
 
     def _activate(self, place: Place, weight: float) -> None:
         self._idle.pop(place.tenant.int, None)
@@ -285,13 +276,18 @@ class Scheduler:
         place.tally.mark = self._progress
         self.active += 1
         self._weight += weight
+        if place is not self._left:
+            self._shared_at = max(self._shared_at, self._left_at)
 
-    def _deactivate(self, place: Place) -> None:
+    def _deactivate(self, place: Place, now: float) -> None:
         place.tally.entitled = self.entitled(place)
         place.is_idle = True
         self._idle[place.tenant.int] = None
         self.active -= 1
         self._weight = self._weight - place.weight if self.active else 0.0
+        self._left, self._left_at = place, now
+        if self.active:
+            self._shared_at = now
         if len(self._idle) > self._bounds.places:
             # Whoever was idle longest: it comes back where the others are then.
             del self._places[self._idle.popitem(last=False)[0]]

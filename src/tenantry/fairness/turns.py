@@ -20,8 +20,14 @@ class State(IntEnum):
     OVER = 2
 
 
+_WAITING = State.WAITING
+
+
 class Turn:
     """One call: it waits, then holds a slot, then is over.
+
+    Turns of a tenant in one lane are a linked list: an empty deque alone takes more memory than
+    everything else of a tenant.
 
     Attributes:
         place: its tenant's place in the pool.
@@ -30,13 +36,17 @@ class Turn:
         since: when it came, by the monotonic clock.
         started: when it got its slot; `since` until then.
         state: waiting, running or over.
-        charge: what it was charged, cost by weight; set when it gets its slot.
+        charge: what it was charged, cost by weight; there is none before it gets its slot.
         granted: who waits for it; the scheduler does not look inside.
+        after: who waits behind it.
+        last: of the first in a line, the last one; None if nobody is behind it.
     """
 
     __slots__ = (
-        "after", "before", "charge", "cost", "granted", "lane", "place", "since", "started", "state"
+        "after", "charge", "cost", "granted", "lane", "last", "place", "since", "started", "state"
     )  # fmt: skip
+
+    charge: float
 
     def __init__(self, place: "Place", lane: int, cost: float, since: float) -> None:
         self.place = place
@@ -44,50 +54,15 @@ class Turn:
         self.cost = cost
         self.since = since
         self.started = since
-        self.state = State.WAITING
-        self.charge = 0.0
+        self.state = _WAITING
         self.granted: Any = None
-        self.before: Turn | None = None
         self.after: Turn | None = None
+        self.last: Turn | None = None
 
     @property
     def tenant(self) -> TenantId:
         """Whose call it is."""
         return self.place.tenant
-
-
-class Line:
-    """Turns of one tenant in one lane, first come first served.
-
-    A linked list: an empty deque alone takes more memory than everything else of a tenant.
-    """
-
-    __slots__ = ("first", "last")
-
-    def __init__(self) -> None:
-        self.first: Turn | None = None
-        self.last: Turn | None = None
-
-    def join(self, turn: Turn) -> None:
-        """Queue up at the end."""
-        turn.before = self.last
-        if self.last is None:
-            self.first = turn
-        else:
-            self.last.after = turn
-        self.last = turn
-
-    def leave(self, turn: Turn) -> None:
-        """Take a turn out, wherever it stands; constant time."""
-        if turn.before is None:
-            self.first = turn.after
-        else:
-            turn.before.after = turn.after
-        if turn.after is None:
-            self.last = turn.before
-        else:
-            turn.after.before = turn.before
-        turn.before = turn.after = None
 
 
 class Place:
@@ -101,15 +76,17 @@ class Place:
         running: slots it holds.
         waiting: calls of it that wait.
         waiting_cost: what they may use at most, in units.
-        lines: its queue in each lane; None where it has none.
+        firsts: who waits first in each lane.
         stamp: of its valid entries in the heaps; 0 while nothing of it waits.
         is_idle: whether it neither waits nor runs.
-        tally: what is told of it in reports.
+        calls: calls that got their turn, for reports.
+        served: units its ended calls used, for reports.
+        tally: what else is told of it in reports.
     """
 
     __slots__ = (
-        "held", "is_idle", "lines", "running", "settled", "stamp", "tally", "tenant", "waiting",
-        "waiting_cost", "weight",
+        "calls", "firsts", "held", "is_idle", "running", "served", "settled", "stamp", "tally",
+        "tenant", "waiting", "waiting_cost", "weight",
     )  # fmt: skip
 
     def __init__(self, tenant: TenantId, weight: float) -> None:
@@ -120,9 +97,11 @@ class Place:
         self.running = 0
         self.waiting = 0
         self.waiting_cost = 0.0
-        self.lines: list[Line | None] = [None] * len(LANES)
+        self.firsts: list[Turn | None] = [None] * len(LANES)
         self.stamp = 0
         self.is_idle = True
+        self.calls = 0
+        self.served = 0.0
         self.tally = Tally()
 
     @property
@@ -130,27 +109,52 @@ class Place:
         """By which turns are ordered: what it has used, and what it may be using just now."""
         return self.settled + self.held
 
-    def line(self, lane: int) -> Line:
-        """Its queue in a lane, made when it is needed."""
-        found = self.lines[lane]
-        if found is None:
-            found = self.lines[lane] = Line()
-        return found
+    def join(self, turn: Turn) -> bool:
+        """Put a call at the end of its lane's line; whether it is the first."""
+        self.waiting += 1
+        self.waiting_cost += turn.cost
+        first = self.firsts[turn.lane]
+        if first is None:
+            self.firsts[turn.lane] = turn
+            return True
+        (first.last or first).after = turn
+        first.last = turn
+        return False
+
+    def leave(self, turn: Turn) -> None:
+        """Take a call out of its line; at once if it is the first."""
+        self.stamp = 0
+        self.waiting -= 1
+        self.waiting_cost = self.waiting_cost - turn.cost if self.waiting else 0.0
+        first, after = self.firsts[turn.lane], turn.after
+        if turn is first:
+            self.firsts[turn.lane] = after
+            if after is not None:
+                after.last = turn.last if turn.last is not after else None
+                turn.after = turn.last = None
+            return
+        before = first
+        while before is not None and before.after is not turn:
+            before = before.after
+        if first is None or before is None:
+            return
+        before.after = after
+        if after is None:
+            first.last = before if before is not first else None
+        turn.after = None
 
     def next(self, lanes: Iterable[int]) -> Turn | None:
         """Whose turn it is among its calls in these lanes."""
         best: Turn | None = None
         for lane in lanes:
-            line = self.lines[lane]
-            turn = None if line is None else line.first
+            turn = self.firsts[lane]
             if turn is not None and (best is None or _came(turn) < _came(best)):
                 best = turn
         return best
 
     def turns(self) -> Iterator[Turn]:
         """Everyone who waits, lane by lane."""
-        for line in self.lines:
-            turn = None if line is None else line.first
+        for turn in self.firsts:
             while turn is not None:
                 yield turn
                 turn = turn.after
@@ -164,26 +168,20 @@ class Tally:
     """What a tenant got in a pool, for reports; since it first came.
 
     Attributes:
-        served: units its ended calls used.
         entitled: units that were its fair share while it wanted any, up to `mark`.
         mark: the pool's progress up to which `entitled` is counted.
-        calls: calls that got their turn.
-        waited: of those, how many had to wait.
+        waited: calls that got their turn, and had to wait for it.
         wait_s: how long all of them waited together.
         longest_s: the longest wait.
         full: calls refused because too much of it waited.
         late: calls refused because their turn would have come, or came, too late.
     """
 
-    __slots__ = (
-        "calls", "entitled", "full", "late", "longest_s", "mark", "served", "wait_s", "waited"
-    )  # fmt: skip
+    __slots__ = ("entitled", "full", "late", "longest_s", "mark", "wait_s", "waited")
 
     def __init__(self) -> None:
-        self.served = 0.0
         self.entitled = 0.0
         self.mark = 0.0
-        self.calls = 0
         self.waited = 0
         self.wait_s = 0.0
         self.longest_s = 0.0

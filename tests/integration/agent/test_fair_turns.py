@@ -62,7 +62,7 @@ async def test_a_slot_is_given_back_and_settled_however_a_call_ends(
         pass  # it never left: nothing was used
     place = slots.find(world.acme.tenant)
     assert place is not None
-    assert (slots.running, slots.waiting, place.tally.served) == (0, 0, 4 * (10 + 4 * 5))
+    assert (slots.running, slots.waiting, place.served) == (0, 0, 4 * (10 + 4 * 5))
 
 
 @pytest.mark.req("FAIR-1", "LIM-1")

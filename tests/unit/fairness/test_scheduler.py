@@ -167,5 +167,5 @@ def test_a_report_sets_what_a_tenant_got_beside_its_fair_share() -> None:
     flood, victim = scheduler.find(FLOOD), scheduler.find(VICTIM)
     assert flood is not None
     assert victim is not None
-    assert (flood.tally.served, scheduler.entitled(flood)) == (400.0, 400.0)
-    assert (victim.tally.served, scheduler.entitled(victim)) == (1_200.0, 1_200.0)
+    assert (flood.served, scheduler.entitled(flood)) == (400.0, 400.0)
+    assert (victim.served, scheduler.entitled(victim)) == (1_200.0, 1_200.0)
