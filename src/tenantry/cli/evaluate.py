@@ -1,10 +1,8 @@
 """`tenantry eval sql`: how well an assistant's model answers questions out of tables."""
 
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -142,9 +140,7 @@ def _connector(client: Client, name: str, *, load: bool) -> str:
 def _load(client: Client, connector: str, name: str) -> None:
     path = f"/v1/connectors/{connector}/tables"
     present = {each["name"] for each in client.get(path)["data"]}
-    with tempfile.TemporaryDirectory(prefix="tenantry-eval-") as folder:
-        for table in golden_tables(name):
-            if table.name not in present:
-                file = Path(folder) / table.filename
-                file.write_bytes(table.content)
-                client.upload(path, file, {"table": table.name, "description": table.description})
+    for table in golden_tables(name):
+        if table.name not in present:
+            fields = {"table": table.name, "description": table.description}
+            client.upload(path, table.filename, table.content, fields)

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
 
 from docx import Document
@@ -13,18 +13,37 @@ from pypdf import PdfReader, PdfWriter
 
 def pdf(*pages: str) -> bytes:
     """A PDF with one line of text a page, written as PDF 1.4 says."""
+    return drawn_pdf(*(f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET" for text in pages))
+
+
+def drawn_pdf(*pages: str) -> bytes:
+    """A PDF of pages drawn by these operators, on letter paper."""
     objects = [b"<< /Type /Catalog /Pages 2 0 R >>"]
     kids = " ".join(f"{3 + 2 * n} 0 R" for n in range(len(pages)))
     objects.append(f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode())
     font = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
-    for number, text in enumerate(pages):
-        content = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode()
+    for number, drawing in enumerate(pages):
+        content = drawing.encode()
         page = (
             b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources "
             b"<< /Font << /F1 " + font + b" >> >> /Contents %d 0 R >>" % (4 + 2 * number)
         )
         objects += [page, b"<< /Length %d >>\nstream\n" % len(content) + content + b"\nendstream"]
     return written(objects)
+
+
+def ruled_table(rows: Sequence[Sequence[str]], top: int) -> str:
+    """The operators that draw a table with all its lines; `top` in points from below."""
+    width, height = 100, 20
+    right, bottom = 72 + width * len(rows[0]), top - height * len(rows)
+    drawn = [f"72 {y} m {right} {y} l S" for y in range(bottom, top + 1, height)]
+    drawn += [f"{x} {bottom} m {x} {top} l S" for x in range(72, right + 1, width)]
+    drawn += [
+        f"BT /F1 10 Tf {75 + width * across} {top - 15 - height * down} Td ({cell}) Tj ET"
+        for down, row in enumerate(rows)
+        for across, cell in enumerate(row)
+    ]
+    return "\n".join(drawn)
 
 
 def written(objects: list[bytes]) -> bytes:

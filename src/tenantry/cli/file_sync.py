@@ -1,28 +1,19 @@
-"""Keeps a folder and a tenant's documents in step: what is new, changed or gone there.
+"""Keeps a folder or bucket and a tenant's documents in step: what is new, changed or gone there.
 
-A document of a folder has its path as its source, so that a changed file takes the place of the
+A document has the file's path as its source, so that a changed file takes the place of the
 version before, and a document whose file is gone can be told from one that was added by hand.
 """
 
 import time
-from pathlib import Path
 from typing import Any
 
 import click
 
 from tenantry.cli.client import Client
+from tenantry.cli.file_sources import FileSource, SourceFile
 
-_IGNORED = frozenset({".DS_Store", "Thumbs.db"})
-_ROUND_S = 2.0
 _LOOK_S = 0.5
 _PAGE = 500
-
-
-def files_in(path: Path) -> list[Path]:
-    """The file, or every file in the folder but those that file managers leave."""
-    if path.is_file():
-        return [path]
-    return [f for f in path.rglob("*") if f.is_file() and f.name not in _IGNORED]
 
 
 def when_done(client: Client, added: dict[str, Any]) -> dict[str, Any]:
@@ -42,33 +33,33 @@ def when_done(client: Client, added: dict[str, Any]) -> dict[str, Any]:
     return client.get(f"/v1/documents/{job['document_id']}")
 
 
-class FolderSync:
-    """One folder and the documents whose sources begin with its name."""
+class FileSync:
+    """One source of files, and the documents whose sources begin with its name."""
 
-    def __init__(self, client: Client, folder: Path) -> None:
+    def __init__(self, client: Client, files: FileSource) -> None:
         self._client = client
-        self._folder = folder.resolve()
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._files = files
+        self._seen: dict[str, tuple[object, ...]] = {}
 
     def run(self) -> None:
-        """Go round until interrupted; a server that is away is tried again in the next round."""
-        click.echo(f"Keeping {self._folder} in step; Ctrl+C ends it.", err=True)
+        """Go round until interrupted; what is away is tried again in the next round."""
+        click.echo(f"Keeping {self._files.name} in step; Ctrl+C ends it.", err=True)
         while True:
             try:
                 self.round()
             except click.ClickException as error:
                 click.echo(f"Error: {error.message}", err=True)
-            time.sleep(_ROUND_S)
+            time.sleep(self._files.every_s)
 
     def round(self) -> None:
         """Add what is new or changed, then remove what is gone.
 
         Raises:
-            click.ClickException: the list of documents cannot be read.
+            click.ClickException: the files or the documents cannot be listed; nothing is removed.
         """
-        there = {self._source(file): file for file in files_in(self._folder)}
-        for source, file in sorted(there.items()):
-            self._bring(source, file)
+        there = {file.source: file for file in self._files.files()}
+        for _, file in sorted(there.items()):
+            self._bring(file)
         gone = [row for row in self._documents() if row["source"] not in there]
         for row in gone:
             self._client.delete(f"/v1/documents/{row['id']}")
@@ -77,32 +68,29 @@ class FolderSync:
             # The same bytes may stand under another name, whose upload found this document.
             self._seen.clear()
 
-    def _source(self, file: Path) -> str:
-        return f"{self._folder.name}/{file.relative_to(self._folder).as_posix()}"
-
-    def _bring(self, source: str, file: Path) -> None:
+    def _bring(self, file: SourceFile) -> None:
         try:
-            stat = file.stat()
-            version = (stat.st_mtime_ns, stat.st_size)
-            if self._seen.get(source) == version:
+            if self._seen.get(file.source) == file.version:
                 return
-            self._seen[source] = version
-            added = self._client.upload("/v1/documents", file, {"source": source})
+            content = file.read()
+            self._seen[file.source] = file.version
+            fields = {"source": file.source}
+            added = self._client.upload("/v1/documents", file.name, content, fields)
             document = when_done(self._client, added)
-            click.echo(f"added {source}  {document['chunk_count']} passages")
+            click.echo(f"added {file.source}  {document['chunk_count']} passages")
         except FileNotFoundError:
             return  # gone since it was listed: the next round removes it
         except click.ClickException as error:
-            click.echo(f"Error: {source}: {error.message}", err=True)
+            click.echo(f"Error: {file.source}: {error.message}", err=True)
             if error.__cause__ is not None:  # the server was not there: the next round tries again
-                self._seen.pop(source, None)
+                self._seen.pop(file.source, None)
 
     def _documents(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         cursor: dict[str, str] = {}
         while True:
             page = self._client.get("/v1/documents", limit=_PAGE, **cursor)
-            mine = f"{self._folder.name}/"
+            mine = f"{self._files.name}/"
             found += [row for row in page["data"] if (row["source"] or "").startswith(mine)]
             if not page.get("next_cursor"):
                 return found
