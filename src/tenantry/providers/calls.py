@@ -26,8 +26,9 @@ from tenantry.core.errors import (
     ProviderUnavailable,
 )
 from tenantry.providers.base import ChatRequest
+from tenantry.providers.connecting import Unreached
 from tenantry.providers.sse import SseEvent, SseParser
-from tenantry.providers.upstream import Patience, Unreached, Upstream, UpstreamResponse
+from tenantry.providers.upstream import Patience, Upstream, UpstreamResponse
 
 MOST_ANSWER_BYTES = 32 << 20
 _GRACE_S = 0.2

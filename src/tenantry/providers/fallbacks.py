@@ -8,7 +8,7 @@ provider as such. An own credential that is refused is an error, whatever else t
 from tenantry.core.errors import CredentialRefused, ProviderUnavailable
 from tenantry.providers.base import UpstreamAccount
 from tenantry.providers.calls import BrokenOff
-from tenantry.providers.upstream import Interrupted
+from tenantry.providers.wire import Interrupted
 
 
 def may_follow(error: Exception, account: UpstreamAccount) -> bool:

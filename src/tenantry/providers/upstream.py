@@ -1,4 +1,4 @@
-"""The one way out to a provider: bytes in, bytes out, over aiohttp.
+"""The one way out to a provider: bytes in, bytes out.
 
 Threat: a provider stalls, floods, redirects to somewhere else, or compresses a bomb.
 Invariant: the account's key goes to the account's own base URL and nowhere else (no redirect is
@@ -7,27 +7,21 @@ bounded; the key is in no repr and no error.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
-import aiohttp
 from yarl import URL
 
-from tenantry.core.errors import ProviderMalformed, ProviderTimeout, ProviderUnavailable
+from tenantry.core.errors import InvalidRequest, ProviderMalformed
+from tenantry.providers.connecting import LookUp, Trust, connect
+from tenantry.providers.wire import Wire
 
 MOST_RESPONSE_BYTES = 256 << 20
-Connecting = tuple[aiohttp.BaseConnector, list[aiohttp.TraceConfig]]
-"""What makes connections, and what it must be told of each request."""
-
-
-class Unreached(ProviderUnavailable):
-    """No connection to the model provider could be made; the call was never sent."""
-
-
-class Interrupted(ProviderUnavailable):
-    """The connection to the model provider broke before it answered; it may have done the work."""
+_MOST_CONNECTIONS = 10_000
+"""No limit but against running away: turns are the limit (`fairness`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +78,21 @@ class Upstream(Protocol):
         ...
 
 
-_PLAIN: Mapping[str, str] = MappingProxyType({"content-type": "application/json"})
-_UNPACKED: Mapping[str, str] = MappingProxyType({"accept-encoding": "identity"})
+_PLAIN = ("content-type", "application/json")
+_ALWAYS: Mapping[str, str] = MappingProxyType(
+    {"accept": "*/*", "accept-encoding": "identity", "user-agent": "tenantry"}
+)
+_KEPT_S = 15.0
+"""How long a connection that nobody uses is kept: providers drop theirs after about a minute."""
+_OURS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+"""Headers that frame a request: nobody else's to say."""
 
 
 class HttpUpstream:
-    """`Upstream` over aiohttp: one instance an account, never shared between keys."""
+    """`Upstream` over connections of our own: one instance an account, never shared between keys.
+
+    aiohttp's costs more than twice as much a call (docs/adr/0040-own-upstream-client.md).
+    """
 
     def __init__(
         self,
@@ -97,13 +100,21 @@ class HttpUpstream:
         headers: Mapping[str, str] | None = None,
         patience: Patience | None = None,
         most_response_bytes: int = MOST_RESPONSE_BYTES,
+        trust: Trust | None = None,
+        most_connections: int = _MOST_CONNECTIONS,
     ) -> None:
         self._base = base_url.rstrip("/")
-        self._headers = {name.lower(): value for name, value in (headers or {}).items()}
+        own = {name.lower(): value for name, value in (headers or {}).items()}
+        self._fixed = {**_ALWAYS, **own}
         self._patience = patience or Patience()
+        self._trust = trust or Trust()
         self._most = most_response_bytes
-        self._client: aiohttp.ClientSession | None = None
         self._urls: dict[str, URL] = {}
+        self._heads: dict[str, str] = {}
+        self._idle: list[Wire] = []
+        self._wires: set[Wire] = set()
+        self._turns = asyncio.Semaphore(most_connections)
+        self._tidying: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"HttpUpstream({self._base!r})"
@@ -114,78 +125,139 @@ class HttpUpstream:
         if url is None:
             # As many as the account has paths: none comes from a client.
             url = self._urls[path] = URL(self._base + path, encoded=True)
-        return await self._exchange(url, body, headers)
+        return await self._exchange(url, body, headers, _addresses)
 
     async def _exchange(
-        self, url: URL, body: bytes, headers: Mapping[str, str], asker: object = None
+        self, url: URL, body: bytes, headers: Mapping[str, str], look_up: LookUp
     ) -> UpstreamResponse:
-        """As `open`, to a whole URL; `asker` is for the connector: for whom it connects."""
-        wait = self._patience
+        """As `open`, to a whole URL; `look_up` says where a new connection may go."""
+        request = self._request(url, body, headers)
+        await self._turns.acquire()
+        wire: Wire | None = None
         try:
-            async with asyncio.timeout(wait.connect_s + wait.first_s):
-                response = await self._session().post(
-                    url,
-                    data=body,
-                    headers=self._merged(headers),
-                    allow_redirects=False,
-                    trace_request_ctx=asker,
-                )
-        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
-            raise Unreached from error
-        except TimeoutError as error:
-            raise ProviderTimeout from error
-        except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
-            raise ProviderMalformed from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Interrupted from error
-        return UpstreamResponse(
-            response.status, response.headers, self._chunks(response), response.close
-        )
+            wire = self._kept() or await self._connected(url, look_up)
+            await wire.ask(request, self._patience.first_s)
+        except BaseException:
+            self._drop(wire)
+            raise
+        answer = _Body(wire, self._patience, self._most, self._ended)
+        return UpstreamResponse(wire.status, wire.headers, answer, answer.close)
 
     async def close(self) -> None:
         """Drop all connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        if self._tidying is not None:
+            self._tidying.cancel()
+            self._tidying = None
+        self._idle.clear()
+        for wire in list(self._wires):
+            wire.close()
+        self._wires.clear()
 
-    def _session(self) -> aiohttp.ClientSession:
-        # Made on first use, because aiohttp binds a session to the running loop.
-        if self._client is None:
-            connector, traces = self._connecting()
-            self._client = aiohttp.ClientSession(
-                connector=connector,
-                trace_configs=traces,
-                timeout=aiohttp.ClientTimeout(sock_connect=self._patience.connect_s),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-            )
-        return self._client
+    def _request(self, url: URL, body: bytes, headers: Mapping[str, str]) -> bytes:
+        begins = self._heads.get(url.raw_path_qs)
+        if begins is None:
+            lines = _lines({"host": url.host_port_subcomponent or "", **self._fixed})
+            begins = f"POST {url.raw_path_qs} HTTP/1.1\r\n{lines}"
+            self._heads[url.raw_path_qs] = begins
+        asked = dict([_PLAIN])
+        for name, value in headers.items():
+            if (lower := name.lower()) not in self._fixed and lower not in _OURS:
+                asked[lower] = value
+        return f"{begins}{_lines(asked)}content-length: {len(body)}\r\n\r\n".encode() + body
 
-    def _connecting(self) -> Connecting:
-        return aiohttp.TCPConnector(limit=0, ttl_dns_cache=60), []
+    def _kept(self) -> Wire | None:
+        """A connection that is not used just now: the one used last, if it is still good."""
+        oldest = asyncio.get_running_loop().time() - _KEPT_S
+        while self._idle:
+            wire = self._idle.pop()
+            if wire.is_open and wire.idle_since > oldest:
+                return wire
+            wire.close()
+            self._wires.discard(wire)
+        return None
 
-    def _merged(self, headers: Mapping[str, str]) -> dict[str, str]:
-        asked = {name.lower(): value for name, value in headers.items()}
-        return {**_PLAIN, **asked, **_UNPACKED, **self._headers}
+    async def _connected(self, url: URL, look_up: LookUp) -> Wire:
+        wire = await connect(url, look_up, self._trust, self._patience.connect_s)
+        self._wires.add(wire)
+        return wire
 
-    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        wait, size = self._patience.first_s, 0
+    def _ended(self, wire: Wire) -> None:
+        """An answer is over, read to its end or not."""
+        if wire not in self._wires or not wire.release():
+            self._drop(wire)
+            return
+        self._turns.release()
+        self._idle.append(wire)
+        if self._tidying is None:
+            self._tidying = asyncio.get_running_loop().call_later(_KEPT_S, self._tidy)
+
+    def _drop(self, wire: Wire | None) -> None:
+        self._turns.release()
+        if wire is not None:
+            self._wires.discard(wire)
+            wire.close()
+
+    def _tidy(self) -> None:
+        """Hang up where nobody has asked anything for long."""
+        loop, self._tidying = asyncio.get_running_loop(), None
+        oldest = loop.time() - _KEPT_S
+        for wire in [each for each in self._idle if each.idle_since <= oldest or not each.is_open]:
+            self._idle.remove(wire)
+            self._wires.discard(wire)
+            wire.close()
+        if self._idle:
+            self._tidying = loop.call_later(_KEPT_S, self._tidy)
+
+
+class _Body:
+    """The body of one answer, piece by piece; gives its connection back at the end."""
+
+    def __init__(
+        self, wire: Wire, patience: Patience, most: int, over: Callable[[Wire], None]
+    ) -> None:
+        self._wire = wire
+        self._wait_s, self._idle_s = patience.first_s, patience.idle_s
+        self._left = most
+        self._over = over
+        self._is_over = False
+
+    def __aiter__(self) -> "_Body":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_over:
+            raise StopAsyncIteration
         try:
-            while chunk := await _next_piece(response, wait):
-                size += len(chunk)
-                if size > self._most:
-                    raise ProviderMalformed("The model provider sent an answer that is too large.")
-                yield chunk
-                wait = self._patience.idle_s
-        finally:
-            response.close()
+            piece = await self._wire.piece(self._wait_s)
+        except BaseException:
+            self.close()
+            raise
+        self._wait_s = self._idle_s
+        self._left -= len(piece)
+        if self._left < 0:
+            self.close()
+            raise ProviderMalformed("The model provider sent an answer that is too large.")
+        if not piece:
+            self.close()
+            raise StopAsyncIteration
+        return piece
+
+    def close(self) -> None:
+        """Give the connection back, or drop it if there was more to read; safe to repeat."""
+        if not self._is_over:
+            self._is_over = True
+            self._over(self._wire)
 
 
-async def _next_piece(response: aiohttp.ClientResponse, wait_s: float) -> bytes:
-    try:
-        async with asyncio.timeout(wait_s):
-            return await response.content.readany()
-    except TimeoutError as error:
-        raise ProviderTimeout from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise ProviderMalformed("The model provider broke off its answer.") from error
+def _lines(headers: Mapping[str, str]) -> str:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
+        raise InvalidRequest("A header holds a line break.")
+    return lines
+
+
+async def _addresses(host: str, port: int) -> Sequence[str]:
+    """Every address of a host, as the machine's own resolver says."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(info[4][0]) for info in found))

@@ -5,8 +5,9 @@ import pytest
 from tenantry.core.errors import ProviderRejected
 from tenantry.metering.usage import TokenUsage
 from tenantry.providers.base import ChatModel, ChatRequest, Message, ToolCall, ToolSpec
+from tenantry.providers.connecting import Unreached
 from tenantry.providers.openai_compatible import OpenAICompatibleModel
-from tenantry.providers.upstream import HttpUpstream, Unreached
+from tenantry.providers.upstream import HttpUpstream
 from tests.integration.providers.conftest import KEY, LONG, QUICK, SHORT, ModelMaker
 from tests.providers.asking import ASK, answer_of
 from tests.providers.replies import Reply

@@ -7,7 +7,8 @@ from contextlib import suppress
 import pytest
 
 from tenantry.core.errors import ProviderMalformed, ProviderTimeout, ProviderUnavailable
-from tenantry.providers.upstream import HttpUpstream, Unreached, UpstreamResponse
+from tenantry.providers.connecting import Unreached
+from tenantry.providers.upstream import HttpUpstream, UpstreamResponse
 from tests.integration.providers.conftest import KEY, LONG, SHORT
 from tests.providers.replies import Reply, refusing
 from tests.providers.scripted import ScriptedProvider

@@ -111,7 +111,7 @@ def test_keys_are_shown_nowhere(tmp_path: Path) -> None:
     assert SECRET not in shown
     for account in ("openai", "two"):
         upstream = registry.resolve_raw(f"{account}/gpt-x").door("chat").upstream
-        assert vars(upstream)["_headers"] == {"authorization": f"Bearer {SECRET}"}
+        assert vars(upstream)["_fixed"]["authorization"] == f"Bearer {SECRET}"
 
 
 def without(field: str) -> dict[str, Any]:

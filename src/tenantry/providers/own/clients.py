@@ -12,6 +12,7 @@ from uuid import UUID
 from tenantry.core.ids import TenantId
 from tenantry.isolation.context import TenantContext
 from tenantry.providers.accounts import key_headers, patience_of
+from tenantry.providers.connecting import Trust
 from tenantry.providers.own.guarded import GuardedUpstream
 from tenantry.providers.own.records import OwnAccount
 from tenantry.security.egress.guard import EgressGuard
@@ -37,6 +38,7 @@ class OwnClients:
         self._vault = vault
         self._guard = guard
         self._most = most
+        self._trust = Trust()
         self._clients: OrderedDict[_ClientKey, GuardedUpstream] = OrderedDict()
         self._changes = 0
         self._ending: set[asyncio.Task[None]] = set()
@@ -59,7 +61,9 @@ class OwnClients:
             return known
         headers = key_headers(account.entry, credential.fields[KEY_FIELD].reveal())
         patience = patience_of(account.entry)
-        made = GuardedUpstream(self._guard, ctx.tenant, account.entry.url, headers, patience)
+        made = GuardedUpstream(
+            self._guard, ctx.tenant, account.entry.url, headers, patience, self._trust
+        )
         if moment != self._changes:
             # Something changed meanwhile, perhaps this key: good for one call, and not kept.
             made.retire(self._end)

@@ -6,13 +6,8 @@ from dataclasses import replace
 from tenantry.core.errors import BoundaryCrossed, SourceUnreachable
 from tenantry.core.ids import TenantId
 from tenantry.isolation.context import TenantContext
-from tenantry.providers.upstream import (
-    Connecting,
-    HttpUpstream,
-    Patience,
-    Unreached,
-    UpstreamResponse,
-)
+from tenantry.providers.connecting import Trust, Unreached
+from tenantry.providers.upstream import HttpUpstream, Patience, UpstreamResponse
 from tenantry.security.egress.guard import EgressGuard
 
 _MOST_CONNECTIONS = 100
@@ -32,8 +27,11 @@ class GuardedUpstream(HttpUpstream):
         base_url: str,
         headers: Mapping[str, str],
         patience: Patience,
+        trust: Trust,
     ) -> None:
-        super().__init__(base_url, headers, patience)
+        super().__init__(
+            base_url, headers, patience, trust=trust, most_connections=_MOST_CONNECTIONS
+        )
         self._guard = guard
         self._under_way = 0
         self._end: Callable[[GuardedUpstream], None] | None = None
@@ -61,7 +59,8 @@ class GuardedUpstream(HttpUpstream):
         self._under_way += 1
         try:
             target = await gate.target(self._base + path)
-            response = await self._exchange(target.url, body, headers, gate)
+            # A new connection goes to an address that the gate has let through, never to a name.
+            response = await self._exchange(target.url, body, headers, gate.addresses)
         except SourceUnreachable as error:
             self._leave()
             raise Unreached from error
@@ -79,10 +78,6 @@ class GuardedUpstream(HttpUpstream):
         """Drop its connections, unless a call began meanwhile: then its end will."""
         if not self._under_way:
             await self.close()
-
-    def _connecting(self) -> Connecting:
-        connector = self._guard.kept_connector(_MOST_CONNECTIONS)
-        return connector, [connector.judging()]
 
     def _counted(self, response: UpstreamResponse) -> UpstreamResponse:
         left = False

@@ -8,14 +8,11 @@ See docs/adr/0013-egress-checked-twice.md.
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from tenantry.core.errors import EgressRefused
 from tenantry.security.egress.gate import Gate
 
 if TYPE_CHECKING:
@@ -27,27 +24,19 @@ _MOST_CONNECTIONS = 20
 class GuardedConnector(aiohttp.TCPConnector):
     """Connects to nothing that its gate does not let through; keeps no connection for later."""
 
-    def __init__(
-        self, gate: Gate | None, *, most: int = _MOST_CONNECTIONS, keep: bool = False
-    ) -> None:
-        """Needs a running event loop.
-
-        Args:
-            gate: judges, for one tenant and entry point.
-            most: connections at once.
-            keep: whether connections are kept for later.
-        """
-        self._of_attempt = gate
+    def __init__(self, gate: Gate) -> None:
+        """Judged by `gate`, for one tenant and entry point; needs a running event loop."""
+        self._gate = gate
         # One attempt at a time: the socket factory sees neither the request it works for nor may
         # it wait for the audit log, so its reasons are left here for the attempt that runs.
         self._attempt = asyncio.Lock()
         self._refused: list[str] = []
         super().__init__(
-            resolver=_CheckedResolver(lambda: self._gate),
+            resolver=_CheckedResolver(gate),
             use_dns_cache=False,
             socket_factory=self._checked_socket,
-            force_close=not keep,
-            limit=most,
+            force_close=True,
+            limit=_MOST_CONNECTIONS,
         )
 
     async def connect(
@@ -63,7 +52,7 @@ class GuardedConnector(aiohttp.TCPConnector):
             SourceUnreachable: its name is unknown.
         """
         host, port = req.url.raw_host or "", req.url.port or 0
-        await self._before(host, port)
+        await self._gate.spelled(host, port)
         connection = None
         async with self._attempt:
             refused: list[str] = []
@@ -73,23 +62,12 @@ class GuardedConnector(aiohttp.TCPConnector):
             except aiohttp.ClientError:
                 if not refused:
                     raise
-            gate = self._of_attempt
-        if refused and gate is not None:
+        if refused:
             if connection is not None:  # aiohttp went on to another address of the same answer
                 connection.close()
-            await gate.refuse(refused[0], host, port)
+            await self._gate.refuse(refused[0], host, port)
         assert connection is not None  # noqa: S101 - or an error was raised above
         return connection
-
-    @property
-    def _gate(self) -> Gate:
-        """Who judges the attempt that runs; without one nothing is let through."""
-        if self._of_attempt is None:
-            raise EgressRefused
-        return self._of_attempt
-
-    async def _before(self, host: str, port: int) -> None:
-        await self._gate.spelled(host, port)
 
     def _checked_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
@@ -104,38 +82,10 @@ class GuardedConnector(aiohttp.TCPConnector):
         return socket.socket(family, kind, protocol)
 
 
-class KeptConnector(GuardedConnector):
-    """Keeps its connections; each new one is judged for the request it is made for.
-
-    A kept one was judged when it was made, and what may be reached stays the same for as long as
-    the process runs. Each request brings its gate as aiohttp's `trace_request_ctx`, and has had
-    the spelling of its host judged; one without a gate is refused.
-    """
-
-    def __init__(self, most: int) -> None:
-        super().__init__(None, most=most, keep=True)
-
-    def judging(self) -> aiohttp.TraceConfig:
-        """What tells this connector for which request it connects; for the session's traces."""
-        config = aiohttp.TraceConfig()
-        config.on_connection_create_start.append(self._judge_by)
-        return config
-
-    async def _before(self, host: str, port: int) -> None:
-        """The request's gate has judged the spelling already."""
-
-    async def _judge_by(
-        self, _session: aiohttp.ClientSession, request: SimpleNamespace, _params: object
-    ) -> None:
-        # Runs inside the one attempt at a time.
-        gate = request.trace_request_ctx
-        self._of_attempt = gate if isinstance(gate, Gate) else None
-
-
 class _CheckedResolver(AbstractResolver):
     """Gives aiohttp an answer only if every address in it may be reached."""
 
-    def __init__(self, gate: Callable[[], Gate]) -> None:
+    def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
     async def resolve(
@@ -152,7 +102,7 @@ class _CheckedResolver(AbstractResolver):
                 proto=socket.IPPROTO_TCP,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for address in await self._gate().addresses(host, port)
+            for address in await self._gate.addresses(host, port)
         ]
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ import aiohttp
 
 from tenantry.core.events import AuditSink
 from tenantry.isolation.context import TenantContext
-from tenantry.security.egress.connecting import GuardedConnector, KeptConnector
+from tenantry.security.egress.connecting import GuardedConnector
 from tenantry.security.egress.fetching import opened, pieces, plain_headers, timed_out
 from tenantry.security.egress.gate import Gate
 from tenantry.security.egress.messages import (
@@ -55,13 +55,6 @@ class EgressGuard:
         It guards addresses only: `fetch` and `stream` also guard URLs, redirects and sizes.
         """
         return GuardedConnector(self.gate(ctx, entry))
-
-    def kept_connector(self, most: int) -> KeptConnector:
-        """A connector that keeps at most so many connections, for a session of one credential.
-
-        Each request of the session brings the `gate` of whoever makes it.
-        """
-        return KeptConnector(most)
 
     def gate(self, ctx: TenantContext, entry: EntryPoint) -> Gate:
         """Who judges the attempts of one caller at one entry point."""

@@ -15,6 +15,7 @@ from tenantry.connectors.mcp_http import HttpWay, Server
 from tenantry.connectors.option_values import BaseUrl
 from tenantry.core.clock import SystemClock
 from tenantry.core.errors import EgressRefused, QueryFailed, TenantryError
+from tenantry.providers.connecting import Trust
 from tenantry.providers.own.guarded import GuardedUpstream
 from tenantry.providers.upstream import Patience
 from tenantry.security.egress.guard import EgressGuard
@@ -52,9 +53,8 @@ async def _spoken_mcp(street: Street, guard: EgressGuard, entry: EntryPoint, hos
 
 async def _called(street: Street, guard: EgressGuard, entry: EntryPoint, host: str) -> None:
     # The client of a tenant's own account, with an address that no form was checked for.
-    own = GuardedUpstream(
-        guard, street.ctx.tenant, street.url(host, ""), {"authorization": "Bearer s"}, Patience(3)
-    )
+    base, headers = street.url(host, ""), {"authorization": "Bearer s"}
+    own = GuardedUpstream(guard, street.ctx.tenant, base, headers, Patience(3), Trust())
     assert entry == "provider_account"
     try:
         response = await own.asked_by(street.ctx).open("/chat/completions", b"{}", {})
