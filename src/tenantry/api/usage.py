@@ -12,7 +12,7 @@ from tenantry.api.problems import request_id_of
 from tenantry.core.errors import InvalidRequest, TooLarge, UnsupportedMedia
 from tenantry.isolation.context import TenantContext
 from tenantry.metering.export import csv_lines
-from tenantry.metering.reconcile import Outcome, read_export
+from tenantry.metering.reconcile import Outcome, Whole, read_export
 from tenantry.metering.reports import Dimension, EventKey, Line, Period, Sums, tenant_totals
 from tenantry.security.auth import Operator
 
@@ -111,23 +111,44 @@ async def operator_usage(
 
 @router.post("/operator/usage/reconcile")
 async def reconcile(
-    request: Request, caller: Annotated[Operator, operator("tenants:write")]
+    request: Request,
+    caller: Annotated[Operator, operator("tenants:write")],
+    complete_for: Annotated[str | None, Query(max_length=100)] = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> dict[str, Any]:
     """Bring entries to a provider's own figures: the body is its export as CSV.
 
-    All lines of a tenant are applied or none; running it twice changes nothing.
+    All lines of a tenant are applied or none; running it twice changes nothing. With the name of
+    an account in `complete_for`, the export is all that this account was billed for from `since` to
+    `until`: calls of ours that are not in it, and rest on our own count, become nothing.
     """
     platform = platform_of(request)
     if "csv" not in request.headers.get("content-type", ""):
         raise UnsupportedMedia("Send the export as text/csv.")
     export = read_export((await _body(request)).splitlines())
+    whole = _whole(complete_for, since, until)
     located = await platform.reconciler.locate(export)
-    outcomes: list[Outcome] = list(located.rest)
-    for owner, entries in located.by_tenant.items():
+    parts = [located]
+    if whole is not None:
+        parts.append(await platform.reconciler.unseen(export, located, whole))
+    outcomes: list[Outcome] = [outcome for part in parts for outcome in part.rest]
+    for owner, entries in (owned for part in parts for owned in part.by_tenant.items()):
         ctx = platform.authenticator.for_operator(caller, owner, request_id_of(request))
         outcomes += await platform.reconciler.apply(ctx, entries)
         await record_operator(request, caller, "usage.reconciled", str(len(entries)), owner=owner)
     return {"data": [_outcome_json(outcome) for outcome in outcomes]}
+
+
+def _whole(account: str | None, since: datetime | None, until: datetime | None) -> Whole | None:
+    if account is None:
+        if since is not None or until is not None:
+            raise InvalidRequest("since, until: go with complete_for.")
+        return None
+    if since is None or until is None:
+        raise InvalidRequest("complete_for: needs since and until, the period of the export.")
+    period = Period(since, until)
+    return Whole(account, period.since, period.until)
 
 
 async def _body(request: Request) -> str:

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 
@@ -10,6 +11,7 @@ from tenantry.cli.client import Client
 from tenantry.cli.output import json_option, print_json, show, show_rows, usd
 
 _OPERATOR = "TENANTRY_OPERATOR_KEY"
+_UNCLEAR = {"unknown", "ambiguous", "unsure", "missing"}
 _COLUMNS = (
     "key", "operation", "payer", "calls", "input_tokens", "output_tokens", "cost", "unconfirmed",
 )  # fmt: skip
@@ -63,16 +65,33 @@ def usage_tenants(since: str | None, until: str | None, as_json: bool) -> None:
 
 @usage.command("reconcile")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--complete", is_flag=True, help="It has all that an account was billed for.")
+@click.option("--account", help="With --complete: the platform's account that it is of.")
+@click.option("--since", help="With --complete: where its period begins, with a time zone.")
+@click.option("--until", help="With --complete: where it ends; not included.")
 @json_option
-def usage_reconcile(file: Path, as_json: bool) -> None:
+def usage_reconcile(
+    file: Path,
+    complete: bool,
+    account: str | None,
+    since: str | None,
+    until: str | None,
+    as_json: bool,
+) -> None:
     """Bring the ledger to a provider's own export (CSV). Needs TENANTRY_OPERATOR_KEY.
 
     Columns: call_id or upstream_id, input_tokens, output_tokens, and cached_tokens if known.
+    With --complete, calls of ours that are not in it and rest on our own count become nothing.
     """
+    given = {"complete_for": account, "since": since, "until": until}
+    if complete != all(given.values()) or complete != any(given.values()):
+        raise click.UsageError("--complete goes with --account, --since and --until, all three.")
+    query = {name: value for name, value in given.items() if value}
+    path = "/v1/operator/usage/reconcile" + (f"?{urlencode(query)}" if query else "")
     client = Client.from_environment(_OPERATOR)
-    outcomes = client.send("/v1/operator/usage/reconcile", file.read_bytes(), "text/csv")["data"]
+    outcomes = client.send(path, file.read_bytes(), "text/csv")["data"]
     show_rows(outcomes, as_json, ("line", "reference", "status", "cost_change_picousd"))
-    if any(outcome["status"] in {"unknown", "ambiguous"} for outcome in outcomes):
+    if any(outcome["status"] in _UNCLEAR for outcome in outcomes):
         sys.exit(2)
 
 

@@ -103,6 +103,7 @@ SELECT what, size_bytes, row_count FROM tenantry.stored_sizes()
 
 -- name: usage_by
 -- Rows: key, operation, payer and sums, in no order. Billed rows only: intents and progress announce.
+-- By tool and connector it is the tools alone; by anything else every row is in one of the sums.
 -- By tenant it serves the operator's role, which sees usage and no content.
 SELECT CASE %(dimension)s::text
             WHEN 'day' THEN to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
@@ -128,10 +129,8 @@ SELECT CASE %(dimension)s::text
  WHERE e.at >= %(since)s AND e.at < %(until)s
    AND e.kind IN ('settled', 'swept', 'recorded', 'reconciled')
    AND CASE %(dimension)s::text
-            WHEN 'model' THEN e.operation IN ('chat', 'embedding', 'vector_search')
             WHEN 'tool' THEN e.operation = 'tool'
             WHEN 'connector' THEN e.connector_id IS NOT NULL
-            WHEN 'account' THEN e.account <> ''
             ELSE true END
  GROUP BY 1, 2, 3
 
@@ -177,6 +176,26 @@ SELECT DISTINCT e.call_id::text AS given, e.tenant_id, e.call_id
 UNION
 SELECT DISTINCT e.upstream_id, e.tenant_id, e.call_id
   FROM tenantry.usage_events AS e WHERE e.upstream_id = ANY (%(upstream)s::text[]) AND e.upstream_id <> ''
+
+-- name: unseen_calls
+-- For the operator's role. Rows: closed calls of the platform's account in a period that none of
+-- the given ids is of; `confirmed` when a provider's own figures stand, and are not nothing.
+SELECT i.tenant_id, i.call_id, c.upstream_id, s.unconfirmed = 0 AS confirmed
+  FROM tenantry.usage_events AS i
+  JOIN tenantry.usage_events AS c
+    ON c.tenant_id = i.tenant_id AND c.call_id = i.call_id AND c.kind IN ('settled', 'swept')
+ CROSS JOIN LATERAL (
+     SELECT coalesce(sum(r.calls) FILTER (WHERE NOT r.confirmed), 0) AS unconfirmed,
+            sum(r.input_tokens + r.output_tokens) AS tokens
+       FROM tenantry.usage_events AS r
+      WHERE r.tenant_id = i.tenant_id AND r.call_id = i.call_id
+        AND r.kind IN ('settled', 'swept', 'reconciled')) AS s
+ WHERE i.kind = 'intent' AND i.at >= %(since)s AND i.at < %(until)s
+   AND i.account = %(account)s AND i.payer = 'platform'
+   AND i.call_id <> ALL (%(ids)s::uuid[])
+   AND (c.upstream_id = '' OR c.upstream_id <> ALL (%(upstream)s::text[]))
+   AND (s.unconfirmed > 0 OR s.tokens > 0)
+ ORDER BY i.call_id
 
 -- name: calls_of_lease
 -- Rows: what the calls of a lease used, by who asked whom; `open` counts those that have not ended.

@@ -9,6 +9,9 @@ The export is CSV with a header line; more columns do no harm:
     cached_tokens, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, image_tokens,
     reasoning_tokens, audio_output_tokens: parts of these, optional
 
+An export may be said to be complete for one of the platform's accounts and a period: then calls of
+ours that are not in it were not billed, and those that rest on our own count alone become nothing.
+
 Every bad line is reported with its number, and then nothing at all is applied. Corrections are
 `reconciled` rows (`entries.confirm`), so a second run of the same file changes nothing.
 """
@@ -17,6 +20,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from tenantry.core.errors import InvalidRequest
@@ -29,7 +33,7 @@ from tenantry.metering.entries import confirm
 from tenantry.metering.prices import PriceBook
 from tenantry.metering.usage import COUNTS, TokenUsage
 
-Status = Literal["corrected", "unchanged", "open", "unknown", "ambiguous"]
+Status = Literal["corrected", "unchanged", "open", "unknown", "ambiguous", "unsure", "missing"]
 
 _SQL = load("tenantry.metering")
 _REQUIRED = ("input_tokens", "output_tokens")
@@ -41,7 +45,7 @@ class ProviderEntry:
     """One line of an export: which call, and what the provider counted.
 
     Attributes:
-        line: number in the file, the header being 1.
+        line: number in the file, the header being 1; 0 for a call that the file does not have.
         reference: our call id as text, or the provider's id.
         usage: the provider's figures.
     """
@@ -74,13 +78,30 @@ class Outcome:
     Attributes:
         entry: the line.
         status: `open` calls have no end yet, so that there is nothing to correct: run it again
-            after they were settled or swept. `ambiguous` ids name several calls.
+            after they were settled or swept. `ambiguous` ids name several calls. Of calls that a
+            complete export does not have: `unsure` ones may be among its unknown lines, `missing`
+            ones the provider itself gave figures for; both are left as they are.
         cost_change_picousd: what the correction added to the tenant's cost.
     """
 
     entry: ProviderEntry
     status: Status
     cost_change_picousd: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What an export is complete for.
+
+    Attributes:
+        account: one of the platform's accounts at a provider.
+        since: calls that were announced from then on.
+        until: and before then.
+    """
+
+    account: str
+    since: datetime
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +166,29 @@ class Reconciler:
                 rest.append(Outcome(entry, "ambiguous" if calls else "unknown"))
                 continue
             by_tenant.setdefault(calls[0], []).append(entry)
+        return Located(by_tenant, rest)
+
+    async def unseen(self, export: Export, located: Located, whole: Whole) -> Located:
+        """For operators: calls that a complete export does not have, as lines of nothing used.
+
+        Apply them as those of `locate`, after them. A call whose id at the provider we do not know
+        may be any line that names no call of ours; so while there are such lines, it is left alone.
+        """
+        ids, upstream = _references(export.entries)
+        given = {"account": whole.account, "since": whole.since, "until": whole.until}
+        async with self._operator.transaction() as statements:
+            rows = await statements.rows(_SQL["unseen_calls"], ids=ids, upstream=upstream, **given)
+        is_clear = all(outcome.status != "unknown" for outcome in located.rest)
+        by_tenant: dict[TenantId, list[ProviderEntry]] = {}
+        rest = []
+        for row in rows:
+            entry = ProviderEntry(0, str(row["call_id"]), TokenUsage())
+            if row["confirmed"]:
+                rest.append(Outcome(entry, "missing"))
+            elif not (is_clear or row["upstream_id"]):
+                rest.append(Outcome(entry, "unsure"))
+            else:
+                by_tenant.setdefault(TenantId(row["tenant_id"]), []).append(entry)
         return Located(by_tenant, rest)
 
     async def apply(self, ctx: TenantContext, entries: Sequence[ProviderEntry]) -> list[Outcome]:

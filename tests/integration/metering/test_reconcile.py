@@ -1,6 +1,8 @@
 """Entries become equal to the provider's, once, in the right tenant, all or none."""
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from tenantry.core.errors import InvalidRequest
 from tenantry.metering.entries import Correction, confirm
 from tenantry.metering.ledger import Ledger
-from tenantry.metering.reconcile import Outcome, ProviderEntry, Reconciler, read_export
+from tenantry.metering.reconcile import Outcome, ProviderEntry, Reconciler, Whole, read_export
 from tenantry.metering.sweeper import Sweeper
 from tenantry.metering.usage import TokenUsage
 from tests.integration.metering.books import (
@@ -270,3 +272,54 @@ async def test_tools_and_storage_are_no_calls_of_a_provider(
     (recorded,) = rows(world, world.acme)
     lines = [entry(recorded["call_id"])]
     assert statuses(await reconciler.apply(world.acme, lines)) == ["unknown"]
+
+
+@pytest.mark.req("COST-3")
+async def test_what_a_complete_export_does_not_have_and_nobody_confirmed_becomes_nothing(
+    world: World, ledger: Ledger, reconciler: Reconciler
+) -> None:
+    ours = replace(INTENT, account="openai")
+    seen, unheard, told, confirmed, other, theirs = [
+        await ledger.open(ctx, intent)
+        for ctx, intent in (
+            *((world.acme, ours) for _ in range(4)),
+            (world.acme, replace(INTENT, account="another")),
+            (world.globex, replace(ours, payer="tenant")),
+        )
+    ]
+    await ledger.close(world.acme, seen, USED, upstream_id="up-1")
+    await ledger.progress(world.acme, told, USED, upstream_id="up-2")
+    await ledger.close(world.acme, confirmed, USED, upstream_id="up-3")
+    await Sweeper(world.operator_db).sweep()
+    still_open = await ledger.open(world.acme, ours)
+    now = world.clock.now()
+    whole = Whole("openai", now - timedelta(hours=1), now + timedelta(hours=1))
+
+    async def run(*lines: str) -> dict[str, str]:
+        export = read_export(["upstream_id,input_tokens,output_tokens,cached_tokens", *lines])
+        located = await reconciler.locate(export)
+        unseen = await reconciler.unseen(export, located, whole)
+        outcomes = list(unseen.rest)
+        for owner, entries in unseen.by_tenant.items():
+            assert owner == world.acme.tenant
+            outcomes += await reconciler.apply(world.acme, entries)
+        return {outcome.entry.reference: outcome.status for outcome in outcomes}
+
+    line = "up-1,120,300,20"
+    # A line that names no call of ours may be the call whose id we never heard.
+    found = await run(line, "up-9,1,1,0")
+    assert found == {
+        str(unheard.call_id): "unsure", str(told.call_id): "corrected",
+        str(confirmed.call_id): "missing",
+    }  # fmt: skip
+    assert await run(line) == {
+        str(unheard.call_id): "corrected", str(confirmed.call_id): "missing",
+    }  # fmt: skip
+    assert await run(line) == {str(confirmed.call_id): "missing"}
+    for call in (unheard, told):
+        assert stands_at(world, call.call_id) == (1, 0, 0, 0)
+    assert stands_at(world, confirmed.call_id) == (1, 0, 300, USED_COST)
+    assert stands_at(world, other.call_id)[1] == 1  # of another account: nothing was said of it
+    assert "reconciled" not in kinds(world, world.globex)
+    assert theirs.tenant == world.globex.tenant
+    assert stands_at(world, still_open.call_id) == (0, 0, 0, 0)

@@ -99,7 +99,7 @@ async def test_swept_calls_are_unconfirmed_until_they_are_corrected(
 
 
 @pytest.mark.req("COST-5")
-@pytest.mark.parametrize("dimension", ["day", "assistant", "member"])
+@pytest.mark.parametrize("dimension", ["day", "model", "account", "assistant", "member"])
 async def test_each_whole_report_adds_up_to_the_totals(
     world: World, reports: UsageReports, ledger: Ledger, dimension: str
 ) -> None:
@@ -115,10 +115,11 @@ async def test_models_are_reported_with_their_provider_the_costliest_first(
     lines = await reports.by(world.acme, "model", all_time())
     assert [(line.key, line.operation) for line in lines] == [
         ("openai/gpt-5-mini", "chat"),
+        ("tenantry/query_data", "tool"),
         ("embedded/multilingual-e5-small", "embedding"),
         ("openai/unheard-of", "chat"),
     ]
-    assert [line.sums.unpriced_calls for line in lines] == [0, 0, 1]
+    assert [line.sums.unpriced_calls for line in lines] == [0, 0, 0, 1]
 
 
 @pytest.mark.req("COST-2", "COST-5")
