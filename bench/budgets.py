@@ -58,7 +58,9 @@ def context(tenant: str) -> TenantContext:
     return MINT.mint(TenantId(UUID(tenant)), actor, frozenset(), "bench", 1e12)
 
 
-async def doors(stack: AsyncExitStack, order: Order) -> tuple[Database, RoleDatabase, AuditLog]:
+async def doors(
+    stack: AsyncExitStack, order: Order
+) -> tuple[Database, RoleDatabase, AuditLog, ContextSigner]:
     secrets, pools = Secrets.read(Path(order.secrets)), {}
     for role in ("app", "audit", "operator"):
         password = getattr(secrets, f"{role}_password")
@@ -69,7 +71,7 @@ async def doors(stack: AsyncExitStack, order: Order) -> tuple[Database, RoleData
     db = Database(pools["app"], MINT, signer, SystemClock())
     audit = AuditLog(RoleDatabase(pools["audit"]), bytes.fromhex(secrets.audit_key))
     stack.push_async_callback(audit.close)
-    return db, RoleDatabase(pools["operator"]), audit
+    return db, RoleDatabase(pools["operator"]), audit, signer
 
 
 async def replica(order: Order) -> None:
@@ -77,8 +79,8 @@ async def replica(order: Order) -> None:
     clock, ctx = SystemClock(), context(order.tenant)
     told: dict[str, Any] = {"calls": 0, "at_first_refusal": None, "trips": 0}
     async with AsyncExitStack() as stack:
-        db, _, audit = await doors(stack, order)
-        budgets = Budgets(PostgresAuthority(db, audit), WeightBook(), clock)
+        db, _, audit, signer = await doors(stack, order)
+        budgets = Budgets(PostgresAuthority(db, signer, audit), WeightBook(), clock)
         ask, upkeep = Ask.of(ctx, "p", "m"), asyncio.create_task(budgets.run())
 
         async def client() -> None:
@@ -112,7 +114,7 @@ async def run(order: Order, calls: int, replicas: int) -> dict[str, float]:
     """Set the budgets, let the replicas spend them, and sum up."""
     amount, ctx = calls * USED * 1000, context(order.tenant)
     async with AsyncExitStack() as stack:
-        db, operator, audit = await doors(stack, order)
+        db, operator, audit, _ = await doors(stack, order)
         plans = BudgetPlans(db, operator, audit)
         for period, unit, limit in (
             ("minute", "tokens", 50 * amount), ("hour", "tokens", 2 * amount),

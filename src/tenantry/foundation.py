@@ -104,7 +104,7 @@ class Foundation:
         ledger = Ledger(db, writer, prices, clock, instance=instance)
         plans = BudgetPlans(db, doors.operator, audit)
         book = WeightBook(await plans.weights())
-        budgets = Budgets(PostgresAuthority(db, audit), book, clock)
+        budgets = Budgets(PostgresAuthority(db, signer, audit), book, clock)
         notices.add(budgets.listener())
         stack.push_async_callback(budgets.close)
         return cls(

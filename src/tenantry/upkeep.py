@@ -121,7 +121,12 @@ class Upkeep:
         """Settles the leases of replicas that were killed."""
         base = self.base
         return LeaseReaper(
-            base.db, base.doors.operator, charged_calls, base.budgets.weights, self.context
+            base.db,
+            base.doors.operator,
+            base.signer,
+            charged_calls,
+            base.budgets.weights,
+            self.context,
         )
 
     def _works(self) -> list[Coroutine[Any, Any, None]]:

@@ -126,6 +126,7 @@ def _policies_of_jobs() -> frozenset[FurtherPolicy]:
 
 
 def _budget_policies() -> frozenset[FurtherPolicy]:
+    books = "write_budgets() writes what was signed for this tenant's transaction"
     fence = "append_usage() looks for an intent's lease; a changed budget ends every lease"
     return frozenset(
         {
@@ -137,6 +138,10 @@ def _budget_policies() -> frozenset[FurtherPolicy]:
             FurtherPolicy("tenantry.budget_leases", "overdue", "tenantry_operator", "r",
                           "leases whose holder is gone are looked for in all tenants"),
             FurtherPolicy("tenantry.budget_plans", "keeper", OWNER_ROLE, "*", fence, check="true"),
+            FurtherPolicy("tenantry.budget_counters", "keeper", OWNER_ROLE, "*", books,
+                          check="true"),
+            FurtherPolicy("tenantry.budget_alerts", "keeper", OWNER_ROLE, "*", books,
+                          check="true"),
             FurtherPolicy("tenantry.budget_leases", "keeper", OWNER_ROLE, "*", fence,
                           check="true"),
         }
@@ -180,6 +185,9 @@ DEFINERS: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenantry.rebase_jobs": frozenset({"tenantry_queue"}),
         "tenantry.tell_weight": frozenset(),
         "tenantry.tell_models": frozenset(),
+        "tenantry.hold_budgets": frozenset({TENANT_ROLE}),
+        "tenantry.hold_lease": frozenset({TENANT_ROLE}),
+        "tenantry.write_budgets": frozenset({TENANT_ROLE}),
         "tenantry.tell_budgets": frozenset(),
         "tenantry.tell_calendar": frozenset(),
     }
@@ -202,11 +210,11 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.usage_events": _READ_ADD,  # a ledger is never rewritten
         "tenantry.price_versions": "SELECT",
         "tenantry.prices": "SELECT",
-        "tenantry.budget_plans": "SELECT UPDATE(epoch)",  # whoever may not write cannot lock
+        "tenantry.budget_plans": "SELECT",
         "tenantry.budgets": _ALL,  # the operator's are guarded by a trigger
-        "tenantry.budget_counters": _ALL,
-        "tenantry.budget_leases": _ALL,
-        "tenantry.budget_alerts": _READ_ADD,
+        "tenantry.budget_counters": "SELECT",  # written by one function, which wants a MAC
+        "tenantry.budget_leases": "SELECT",
+        "tenantry.budget_alerts": "SELECT",
         "tenantry.assistants": _ALL,
         "tenantry.assistant_versions": _READ_ADD,
         "tenantry.conversations": _ALL,

@@ -45,6 +45,17 @@ class ContextSigner:
         row = f"usage|{ctx.tenant.hex}|{body}"
         return row, hmac.digest(self._key, row.encode(), "sha256").hex()
 
+    def budgets(self, ctx: TenantContext, transaction: str, body: str) -> tuple[str, str]:
+        """What is to be written of budgets as `tenantry.write_budgets()` believes it, and the MAC.
+
+        Args:
+            ctx: a verified context of the tenant whose budgets they are.
+            transaction: PostgreSQL's number of the one in which it is written.
+            body: counters, leases and alerts as a JSON object.
+        """
+        text = f"budgets|{ctx.tenant.hex}|{transaction}|{body}"
+        return text, hmac.digest(self._key, text.encode(), "sha256").hex()
+
     def is_job(self, body: str, mac: str) -> bool:
         """Whether `tenantry.release_jobs()` signed this text of the queue with our key."""
         if not body.startswith(f"job|{self._key_id}|") or not mac.isascii():

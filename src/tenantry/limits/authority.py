@@ -1,4 +1,4 @@
-"""Grants in the database: one transaction that holds the tenant's plan, four statements.
+"""Grants in the database: one transaction that holds the tenant's plan, three statements.
 
 The arithmetic is `granting`'s; here it is only read and written. A transaction whose outcome is
 not known is harmless: what a holder tells are totals, and a grant that it never heard of is given
@@ -6,6 +6,7 @@ back when its lease ends.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -15,6 +16,7 @@ import orjson
 from tenantry.core.events import AuditSink
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
+from tenantry.isolation.signing import ContextSigner
 from tenantry.isolation.transaction import Database, Transaction
 from tenantry.limits.alerts import Alert
 from tenantry.limits.granting import Counter, Grant, Lease, Part, Request, State, grant
@@ -41,8 +43,9 @@ class Authority(Protocol):
 class PostgresAuthority:
     """Budgets in the platform's database."""
 
-    def __init__(self, db: Database, audit: AuditSink) -> None:
+    def __init__(self, db: Database, signer: ContextSigner, audit: AuditSink) -> None:
         self._db = db
+        self._signer = signer
         self._audit = audit
 
     async def trip(self, ctx: TenantContext, request: Request) -> Grant:
@@ -55,8 +58,8 @@ class PostgresAuthority:
             if state is None:
                 return Grant(None)
             answer = grant(state, request)
-            await write_state(tx, state, [lease for lease in leases if lease is not None])
-            raised = await raise_alerts(tx, answer.alerts)
+            changes = Changes([x for x in leases if x is not None], answer.alerts)
+            raised = await write_state(tx, self._signer, state, changes)
         for alert in raised:
             detail = {name: alert[name] for name in _SEEN} | {"budget_id": str(alert["budget_id"])}
             await self._audit.record(
@@ -84,40 +87,45 @@ async def read_state(tx: Transaction, subjects: Collection[str]) -> State | None
         for found in row["counters"] or ()
     }
     leases = {UUID(found["lease_id"]): _lease(found) for found in row["leases"] or ()}
-    return State(row["now"].astimezone(UTC), rulebook, counters, leases)
+    now = row["now"].astimezone(UTC)
+    return State(now, rulebook, counters, leases, transaction=row["transaction"])
 
 
-async def write_state(tx: Transaction, state: State, leases: Collection[UUID]) -> None:
-    """Store the counters that were touched and these leases."""
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be written of a state beside the counters that were touched.
+
+    Attributes:
+        leases: those to store.
+        alerts: to record, each once in a window.
+        tidies: whether counters of windows that ended long ago are dropped.
+    """
+
+    leases: Collection[UUID] = ()
+    alerts: Collection[Alert] = ()
+    tidies: bool = False
+
+
+async def write_state(
+    tx: Transaction, signer: ContextSigner, state: State, changes: Changes
+) -> list[Mapping[str, Any]]:
+    """Store what has changed; the alerts that are new.
+
+    Signed for this transaction: no other SQL in it can write counters or leases.
+    """
     counters = [_counter_row(key, state.counters[key]) for key in state.touched]
-    if counters:
-        await tx.execute(_SQL["write_counters"], counters=orjson.dumps(counters).decode())
-    kept = [_lease_row(state.leases[lease]) for lease in leases if lease in state.leases]
-    if kept:
-        await tx.execute(_SQL["write_leases"], leases=orjson.dumps(kept).decode())
-    if state.ended:
-        await tx.execute(_SQL["end_leases"], leases=list(state.ended))
-
-
-async def raise_alerts(tx: Transaction, alerts: Collection[Alert]) -> list[Mapping[str, Any]]:
-    """Record alerts, each once in a window; those that are new."""
-    if not alerts:
+    kept = [_lease_row(state.leases[lease]) for lease in changes.leases if lease in state.leases]
+    if not (counters or kept or state.ended or changes.alerts or changes.tidies):
         return []
-    rows = [
-        {
-            "budget_id": alert.budget.id,
-            "subject": alert.key.subject,
-            "window_start": alert.key.start,
-            "mark": alert.mark,
-            "amount": alert.amount,
-            "scope": alert.budget.scope,
-            "unit": alert.budget.unit,
-            "period": alert.budget.period,
-            "limit_amount": alert.limit,
-        }
-        for alert in alerts
-    ]
-    return list(await tx.rows(_SQL["raise_alerts"], alerts=orjson.dumps(rows).decode()))
+    body = {
+        "counters": counters,
+        "leases": kept,
+        "ended": list(state.ended),
+        "alerts": [_alert_row(alert) for alert in changes.alerts],
+        "tidies": changes.tidies,
+    }
+    text, mac = signer.budgets(tx.ctx, state.transaction, orjson.dumps(body).decode())
+    return list(await tx.rows(_SQL["write_budgets"], key=signer.key_id, body=text, mac=mac))
 
 
 def budget_of(row: Mapping[str, Any]) -> Budget:
@@ -172,6 +180,20 @@ def _counter_row(key: CounterKey, counter: Counter) -> Mapping[str, Any]:
         "window_end": counter.window.end,
         "used": counter.used,
         "tat_us": counter.tat_us,
+    }
+
+
+def _alert_row(alert: Alert) -> Mapping[str, Any]:
+    return {
+        "budget_id": alert.budget.id,
+        "subject": alert.key.subject,
+        "window_start": alert.key.start,
+        "mark": alert.mark,
+        "amount": alert.amount,
+        "scope": alert.budget.scope,
+        "unit": alert.budget.unit,
+        "period": alert.budget.period,
+        "limit_amount": alert.limit,
     }
 
 

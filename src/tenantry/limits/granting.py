@@ -158,6 +158,7 @@ class State:
         touched: counters that were changed.
         refused: counters without room for a call that waits.
         ended: leases that were removed.
+        transaction: the database's name for the transaction in which it was read.
     """
 
     now: datetime
@@ -167,6 +168,7 @@ class State:
     touched: set[CounterKey] = field(default_factory=set)
     refused: set[CounterKey] = field(default_factory=set)
     ended: set[UUID] = field(default_factory=set)
+    transaction: str = ""
 
     @property
     def now_us(self) -> int:

@@ -3,7 +3,7 @@
 
 -- name: lock_plan
 -- Rows: epoch; none when the tenant has no budgets. Whoever holds it is alone with its counters.
-SELECT epoch FROM tenantry.budget_plans WHERE tenant_id = %(tenant)s FOR NO KEY UPDATE
+SELECT epoch FROM tenantry.hold_budgets() AS epoch
 
 -- name: lock_plan_of
 -- As `lock_plan`. Role: tenantry_operator.
@@ -11,7 +11,7 @@ SELECT epoch FROM tenantry.budget_plans WHERE tenant_id = %(tenant_id)s FOR NO K
 
 -- name: read_state
 -- Rows: exactly one, after `lock_plan`. Counters of the given subjects, and every lease.
-SELECT clock_timestamp() AS now, p.time_zone, p.epoch,
+SELECT clock_timestamp() AS now, pg_current_xact_id()::text AS transaction, p.time_zone, p.epoch,
        (SELECT json_agg(b ORDER BY b.set_by, b.scope DESC, b.budget_id)
           FROM tenantry.budgets AS b WHERE b.tenant_id = p.tenant_id) AS budgets,
        (SELECT json_agg(l) FROM tenantry.budget_leases AS l WHERE l.tenant_id = p.tenant_id)
@@ -26,58 +26,22 @@ SELECT clock_timestamp() AS now, p.time_zone, p.epoch,
   FROM tenantry.budget_plans AS p
  WHERE p.tenant_id = %(tenant)s
 
--- name: write_counters
-INSERT INTO tenantry.budget_counters (
-    tenant_id, budget_id, subject, window_start, window_end, used, tat_us)
-SELECT %(tenant)s, r.budget_id, r.subject, r.window_start, r.window_end, r.used, r.tat_us
-  FROM json_to_recordset(%(counters)s::json) AS r (
-       budget_id uuid, subject text, window_start timestamptz, window_end timestamptz,
-       used bigint, tat_us bigint)
-ON CONFLICT (tenant_id, budget_id, subject, window_start)
-    DO UPDATE SET used = EXCLUDED.used, tat_us = EXCLUDED.tat_us
-
--- name: write_leases
-INSERT INTO tenantry.budget_leases (tenant_id, lease_id, replica, epoch, expires_at, parts)
-SELECT %(tenant)s, r.lease_id, r.replica, r.epoch, r.expires_at, r.parts
-  FROM json_to_recordset(%(leases)s::json) AS r (
-       lease_id uuid, replica uuid, epoch bigint, expires_at timestamptz, parts jsonb)
-ON CONFLICT (tenant_id, lease_id)
-    DO UPDATE SET expires_at = EXCLUDED.expires_at, parts = EXCLUDED.parts
-
--- name: end_leases
--- Waits for intents that are being written under them.
-DELETE FROM tenantry.budget_leases
- WHERE tenant_id = %(tenant)s AND lease_id = ANY (%(leases)s::uuid[])
+-- name: write_budgets
+-- Rows: the alerts that were not there yet. Writes counters and leases, and ends leases, as a text
+-- says that was signed in this transaction.
+SELECT budget_id, subject, mark, scope, unit, period, amount, limit_amount
+  FROM tenantry.write_budgets(%(key)s, %(body)s, %(mac)s)
 
 -- name: hold_lease
 -- Rows: lease_id of a lease that is long over; waits for intents that are being written under it.
-SELECT lease_id FROM tenantry.budget_leases
- WHERE tenant_id = %(tenant)s AND lease_id = %(lease_id)s
-   AND expires_at < clock_timestamp() - make_interval(secs => %(overdue_s)s::double precision)
-   FOR UPDATE
+SELECT lease_id
+  FROM tenantry.hold_lease(%(lease_id)s, %(overdue_s)s::double precision) AS lease_id
 
 -- name: overdue_leases
 -- Rows: tenant_id, lease_id; the longest overdue first. Role: tenantry_operator.
 SELECT tenant_id, lease_id FROM tenantry.budget_leases
  WHERE expires_at < clock_timestamp() - make_interval(secs => %(overdue_s)s::double precision)
  ORDER BY expires_at LIMIT %(most)s
-
--- name: raise_alerts
--- Rows: the alerts that were not there yet.
-INSERT INTO tenantry.budget_alerts AS a (
-    tenant_id, budget_id, subject, window_start, mark, amount, scope, unit, period, limit_amount)
-SELECT %(tenant)s, r.budget_id, r.subject, r.window_start, r.mark, r.amount, r.scope, r.unit,
-       r.period, r.limit_amount
-  FROM json_to_recordset(%(alerts)s::json) AS r (
-       budget_id uuid, subject text, window_start timestamptz, mark text, amount bigint,
-       scope text, unit text, period text, limit_amount bigint)
-ON CONFLICT DO NOTHING
-RETURNING a.budget_id, a.subject, a.mark, a.scope, a.unit, a.period, a.amount, a.limit_amount
-
--- name: forget_windows
--- Counters of windows that ended long ago.
-DELETE FROM tenantry.budget_counters
- WHERE tenant_id = %(tenant)s AND window_end < clock_timestamp() - interval '40 days'
 
 -- name: count_budgets
 SELECT count(*) FROM tenantry.budgets WHERE tenant_id = %(tenant_id)s AND set_by = %(set_by)s

@@ -16,9 +16,10 @@ from tenantry.core.errors import TenantryError
 from tenantry.core.ids import TenantId
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
+from tenantry.isolation.signing import ContextSigner
 from tenantry.isolation.statements import RoleDatabase
 from tenantry.isolation.transaction import Database, Transaction
-from tenantry.limits.authority import read_state, write_state
+from tenantry.limits.authority import Changes, read_state, write_state
 from tenantry.limits.complexity import Use, WeightBook
 from tenantry.limits.granting import State, Told, settle
 from tenantry.limits.rules import Ask, CounterKey
@@ -52,6 +53,7 @@ class LeaseReaper:
         self,
         db: Database,
         operator: RoleDatabase,
+        signer: ContextSigner,
         calls: ChargedCalls,
         weights: WeightBook,
         worker: WorkerContexts,
@@ -59,6 +61,7 @@ class LeaseReaper:
         """With what reads the ledger, and what gives a context for work in a tenant."""
         self._db = db
         self._operator = operator
+        self._signer = signer
         self._calls = calls
         self._weights = weights
         self._worker = worker
@@ -104,8 +107,7 @@ class LeaseReaper:
             if state is None or lease_id not in state.leases:
                 return False
             settle(state, Told(lease_id, self._spent(state, lease_id, calls), {}, ends=True))
-            await write_state(tx, state, [])
-            await tx.execute(_SQL["forget_windows"])
+            await write_state(tx, self._signer, state, Changes(tidies=True))
         return True
 
     def _spent(

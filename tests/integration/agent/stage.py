@@ -120,7 +120,7 @@ class Stage:
         return await self.assistants.create(ctx, "analyst", Draft(instructions, MODEL, **more))
 
     def admission(self, clock: Clock, terms: Mapping[str, AccountTerms] | None = None) -> Admission:
-        authority = PostgresAuthority(self.world.db, self.world.audit)
+        authority = PostgresAuthority(self.world.db, self.world.cluster.signer, self.world.audit)
         budgets = Budgets(authority, WeightBook(), clock)
         return Admission(terms or {}, budgets, self.ledger, self.world.audit, clock)
 

@@ -79,7 +79,7 @@ async def spend(order: Order) -> Told:
         db = Database(pools["app"], mint, signer, clock)
         audit = AuditLog(RoleDatabase(pools["audit"]), bytes.fromhex(secrets.audit_key))
         writer = LedgerWriter(RoleDatabase(pools["ledger"]), mint, signer, audit)
-        budgets = Budgets(PostgresAuthority(db, audit), WeightBook(), clock)
+        budgets = Budgets(PostgresAuthority(db, signer, audit), WeightBook(), clock)
         ledger = Ledger(db, writer, PriceBook(), clock)
         actor = Actor("member", UUID(order.member), "owner")
         ctx = mint.mint(TenantId(UUID(order.tenant)), actor, frozenset(), "soak", 1e12)

@@ -42,7 +42,7 @@ class Replica:
     @classmethod
     def of(cls, world: World, clock: Clock | None = None) -> "Replica":
         """A replica over the world's database."""
-        authority = PostgresAuthority(world.db, world.audit)
+        authority = PostgresAuthority(world.db, world.cluster.signer, world.audit)
         budgets = Budgets(authority, WeightBook(), clock or world.clock)
         return cls(budgets, Ledger(world.db, world.writer, PriceBook(), world.clock))
 

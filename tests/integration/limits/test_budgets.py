@@ -147,6 +147,21 @@ async def test_an_intent_needs_a_live_lease_of_todays_budgets(world: World) -> N
 
 
 @pytest.mark.req("LIM-2")
+async def test_a_changed_budget_ends_leases_by_their_time_and_by_their_epoch(world: World) -> None:
+    await plans(world).set(world.acme, budget())
+    replica = Replica.of(world)
+    lease = (await replica.reserve(world.acme)).lease_id
+    await plans(world).set(world.acme, budget(unit="requests"))
+    with world.admin() as admin:
+        over = admin.execute("SELECT expires_at <= clock_timestamp() FROM tenantry.budget_leases")
+        assert over.fetchall() == [(True,)]
+        admin.execute("UPDATE tenantry.budget_leases SET expires_at = now() + interval '1 minute'")
+    intent = CallIntent("chat", PROVIDER, MODEL, TokenUsage(input_tokens=5), lease_id=lease)
+    with pytest.raises(LeaseLost):
+        await replica.ledger.open(world.acme, intent)
+
+
+@pytest.mark.req("LIM-2")
 async def test_a_lowered_limit_holds_from_the_next_call_on(world: World) -> None:
     await plans(world).set(world.acme, budget(hard_limit=10**9))
     replica, other = Replica.of(world), Replica.of(world)

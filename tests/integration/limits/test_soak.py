@@ -149,7 +149,9 @@ async def reconcile(world: World) -> None:
         assert (tenant, task) == (world.acme.tenant, "budgets")
         return world.acme
 
-    reaper = LeaseReaper(world.db, world.operator_db, charged_calls, WeightBook(), worker)
+    reaper = LeaseReaper(
+        world.db, world.operator_db, world.cluster.signer, charged_calls, WeightBook(), worker
+    )
     await reaper.reap()
 
 
@@ -187,6 +189,7 @@ async def test_four_replicas_never_overshoot(world: World, kind: str, capsys: An
         )
     assert spent <= limit
     assert count < len(calls) or kind != "killed"  # one of them did not live to tell
-    assert spent >= 0.97 * limit or kind in {"killed", "asleep"}
+    # Nobody reaps meanwhile: what was left open is held to the end, and given back by `reconcile`.
+    assert spent >= 0.97 * limit or kind in {"killed", "asleep", "away"}
     assert after == spent
     no_minute_is_overshot(calls, WINDOWS[1].hard_limit or 0)
