@@ -1,7 +1,7 @@
 """Jobs of two tenants and the real queue, taken from by hand: each pick is one step of a test."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
@@ -89,8 +89,8 @@ class Desk:
             return admin.execute(statement.encode(), parameters).rowcount
 
 
-@pytest.fixture
-async def desk(world: World) -> AsyncIterator[Desk]:
+@asynccontextmanager
+async def opened_desk(world: World) -> AsyncIterator[Desk]:
     """Jobs of acme and globex."""
     async with AsyncExitStack() as stack:
         cluster = world.cluster
@@ -102,3 +102,10 @@ async def desk(world: World) -> AsyncIterator[Desk]:
         attempts = Attempts(world.db, world.mint, cluster.signer, world.audit, world.clock)
         async with AsyncExitStack() as hands:
             yield Desk(world, Jobs(world.db, world.audit), attempts, pool, hands)
+
+
+@pytest.fixture
+async def desk(world: World) -> AsyncIterator[Desk]:
+    """Jobs of acme and globex."""
+    async with opened_desk(world) as desk:
+        yield desk
