@@ -79,7 +79,7 @@ class Worker:
             except Exception as error:  # noqa: BLE001  # the library passes on what its driver met
                 if self._stopping.is_set():
                     return
-                _LOG.warning("worker_interrupted", extra={"error": type(error).__name__})
+                _LOG.warning("worker_interrupted: %s", type(error).__name__)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), _RETRY_S)
 
@@ -141,7 +141,8 @@ class Worker:
             await attempt.failed_or_postponed(TenantryError())
         finally:
             work.cancel()
-            await asyncio.wait({work})
+            # Also what it raised while we looked away is read: an attempt that is over says no more.
+            await asyncio.gather(work, return_exceptions=True)
 
     async def _watch(self, attempt: Attempt, work: "asyncio.Future[None]") -> None:
         """Note the progress once a second until the work is done; also whether it is still ours."""
