@@ -1,10 +1,10 @@
-"""What a running process does beside its requests: sweep, anchor, tidy, each tenant in turn.
+"""What a running process does beside its requests: sweep, anchor, refresh.
 
+What tenants are due, each in turn, is work of the workers (`workers.kinds`); its parts are here.
 Every task outlives a database that is away: what it could not do now is done in a later round.
 """
 
 import asyncio
-import itertools
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -14,9 +14,9 @@ from uuid import NAMESPACE_OID, uuid5
 
 from tenantry.assembly import Content, Models, People, Sources
 from tenantry.core.errors import (
+    Conflict,
     SecretUnreadable,
     StoreUnavailable,
-    TenantryError,
     VaultUnavailable,
 )
 from tenantry.core.ids import TenantId
@@ -27,11 +27,11 @@ from tenantry.metering.storage import StorageMeter
 from tenantry.metering.sweeper import Sweeper
 from tenantry.providers.embedded_e5 import EmbeddedE5
 from tenantry.security.cursors import START
+from tenantry.vectors.shelves import enqueue_if_due
 
 _LOG = logging.getLogger("tenantry.upkeep")
 _ANCHOR_EVERY_S = 60.0
-_TIDY_EVERY_S = 300.0
-_TENANTS_EVERY = 12  # rounds of tidying: each tenant costs a few queries
+_REFRESH_EVERY_S = 300.0
 _LONGEST_TASK_S = 600.0
 
 
@@ -82,40 +82,38 @@ class Upkeep:
                 yield self.context(tenant.id, task)
             after = page[-1].id
 
-    async def tidy_tenants(self) -> None:
-        """What each tenant is due: results that expired, keys, storage, its index; once."""
-        async for ctx in self.each_tenant("upkeep"):
-            await self.tidy_tenant(ctx)
-
     async def tidy_tenant(self, ctx: TenantContext) -> None:
-        """What one tenant is due."""
+        """What one tenant is due once an hour: jobs, results that expired, keys; by a worker."""
         await self.content.jobs.tidy(ctx)
         await self.sources.results.remove_expired(ctx)
         with suppress(SecretUnreadable, VaultUnavailable):  # recorded; the next round tries on
             await self.sources.rotation.rewrap(ctx)
             await self.sources.rotation.renew(ctx)
-        await self.storage.record(ctx)
-        await self._tend_index(ctx)
+        async with self.base.db.tenant(ctx) as tx:
+            await enqueue_if_due(tx, self.content.jobs)
+
+    async def tend_index(self, ctx: TenantContext) -> None:
+        """Bring a tenant's indexes to where its size belongs; by a worker.
+
+        Raises:
+            Conflict: transactions that began before are to end first; call again.
+            TenantryError: it cannot be built, such as one too large for the server's memory.
+        """
+        versions, shelves = await self.content.embedders.versions(ctx), self.content.shelves
+        state = None
+        if versions.active is not None:
+            active = versions.active
+            state = await shelves.settle(ctx, active.number, active.choice.dimension)
+        kept = [one.number for one in (versions.active, versions.preparing) if one]
+        await shelves.tend_others(ctx, kept)
+        if state not in {"ready", None}:
+            raise Conflict("Transactions that began before are to end first.")
 
     def context(self, tenant: TenantId, task: str) -> TenantContext:
         """A context in which background work of the platform's own acts for one tenant."""
         actor = Actor("worker", uuid5(NAMESPACE_OID, f"tenantry:{task}"), "worker")
         deadline = self.base.clock.monotonic() + _LONGEST_TASK_S
         return self.base.mint.mint(tenant, actor, frozenset(), f"worker-{task}", deadline)
-
-    async def _tend_index(self, ctx: TenantContext) -> None:
-        try:
-            versions, shelves = await self.content.embedders.versions(ctx), self.content.shelves
-            if versions.active is not None:
-                active = versions.active
-                await shelves.settle(ctx, active.number, active.choice.dimension)
-            kept = [one.number for one in (versions.active, versions.preparing) if one]
-            await shelves.tend_others(ctx, kept)
-        except StoreUnavailable:
-            raise
-        except TenantryError:
-            # Such as an index too large for the server's memory: no other tenant's matter.
-            _LOG.warning("index_postponed", extra={"tenant": str(ctx.tenant)})
 
     def reaper(self) -> LeaseReaper:
         """Settles the leases of replicas that were killed."""
@@ -139,7 +137,7 @@ class Upkeep:
             self.base.weights.run(self.models.admission.capacity.reweigh),
             self.base.refused.run(),
             self._anchor(),
-            self._tidy(),
+            self._refresh(),
         ]
 
     async def _anchor(self) -> None:
@@ -150,10 +148,8 @@ class Upkeep:
             except StoreUnavailable:
                 _LOG.warning("anchor_postponed")
 
-    async def _tidy(self) -> None:
-        for turn in itertools.count():
-            await asyncio.sleep(_TIDY_EVERY_S)
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(_REFRESH_EVERY_S)
             with suppress(StoreUnavailable):
                 await self.refresh()
-                if turn % _TENANTS_EVERY == 0:
-                    await self.tidy_tenants()

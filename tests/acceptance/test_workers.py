@@ -184,6 +184,58 @@ async def test_a_file_that_cannot_be_read_fails_alone_and_says_why(
     assert (await service.acme.get("/v1/jobs?state=failed")).body["data"] == []
 
 
+async def test_a_tenants_index_comes_and_goes_as_its_size_changes(
+    service: Service, gate: Gate, worker: WorkerProcess
+) -> None:
+    large, small = [await _accepted(service.acme, name) for name in ("large", "small")]
+    await _over(service.acme, large)
+    await _over(service.acme, small)
+    _count_as(service, large, 10_000)
+    added = await _accepted(service.acme, "one more")
+    await _over(service.acme, added)
+    async with working(service, pool="maintenance"):
+        await _over(service.acme, await _job(service.acme, "index"))
+        assert _shelves(service) == [("ready",)]
+        _count_as(service, large, 1)
+        await service.acme.delete(f"/v1/documents/{added['document_id']}")
+        await _over(service.acme, await _job(service.acme, "index"))
+        assert _shelves(service) == []
+        storage = [await _over(c, await _job(c, "storage")) for c in (service.acme, service.globex)]
+    assert [job["state"] for job in storage] == ["done"] * 2
+    with service.admin() as admin:
+        (counted,) = admin.execute(
+            "SELECT count(DISTINCT tenant_id) FROM tenantry.usage_events"
+            " WHERE operation = 'storage' AND model = 'documents'"
+        ).fetchall()
+    assert counted == (2,)
+    actions = {e["action"] for e in (await service.acme.get("/v1/audit?limit=500")).body["data"]}
+    assert {"vectors.promoted", "vectors.demoted"} <= actions
+
+
+def _count_as(service: Service, job: Any, passages: int) -> None:
+    """Let a document count for so many passages."""
+    with service.admin() as admin:
+        admin.execute(
+            "UPDATE tenantry.documents SET chunk_count = %s WHERE document_id = %s",
+            [passages, job["document_id"]],
+        )
+
+
+def _shelves(service: Service) -> list[tuple[str]]:
+    with service.admin() as admin:
+        return admin.execute("SELECT state FROM tenantry.vector_shelves").fetchall()
+
+
+async def _job(client: ApiClient, kind: str) -> Any:
+    """The tenant's one job of this kind."""
+    async with asyncio.timeout(60):
+        while True:
+            listed = (await client.get("/v1/jobs?limit=500")).body["data"]
+            if found := [job for job in listed if job["kind"] == kind]:
+                return found[0]
+            await asyncio.sleep(0.1)
+
+
 async def test_a_folder_is_kept_in_step(
     service: Service, gate: Gate, worker: WorkerProcess, tmp_path: Path
 ) -> None:

@@ -93,12 +93,14 @@ class WorkerProcess:
 
 
 @asynccontextmanager
-async def working(service: Service, *options: str) -> AsyncIterator[WorkerProcess]:
+async def working(
+    service: Service, *options: str, pool: str = "ingest"
+) -> AsyncIterator[WorkerProcess]:
     """Start a worker and wait until it works; terminate it afterwards if it still runs."""
     settings = service.platform.settings
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tenantry", "worker",
-        "--pool", "ingest", "--heartbeat", str(HEARTBEAT_S), *options,
+        "--pool", pool, "--heartbeat", str(HEARTBEAT_S), *options,
         env=environment(
             settings.data_dir,
             TENANTRY_DATABASE_URL=settings.database_url,
@@ -110,7 +112,7 @@ async def working(service: Service, *options: str) -> AsyncIterator[WorkerProces
     assert process.stdout is not None
     try:
         line = await asyncio.wait_for(process.stdout.readline(), 60)
-        assert line == b"Tenantry works on ingest\n", line
+        assert line == f"Tenantry works on {pool}\n".encode(), line
         yield WorkerProcess(process)
     finally:
         if process.returncode is None:

@@ -44,7 +44,8 @@ SELECT tenantry.release_jobs(%(pool)s) AS released;
 SELECT tenantry.recover_jobs() AS recovered;
 
 -- name: waiting_pools
-SELECT DISTINCT pool FROM tenantry.jobs WHERE state = 'waiting';
+-- In the order in which other transactions take a tenant's turns: upkeep before documents.
+SELECT DISTINCT pool FROM tenantry.jobs WHERE state = 'waiting' ORDER BY pool DESC;
 
 -- name: change_state
 -- Rows: the pool of the job, if it was in one of the states it may leave for the new one.

@@ -12,6 +12,7 @@ from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database
 from tenantry.jobs.jobs import Jobs
+from tenantry.vectors.shelves import enqueue_if_due
 
 _SQL = load("tenantry.knowledge")
 
@@ -74,6 +75,7 @@ class Documents:
             jobs = await self._jobs.forget(tx, str(document_id))
             if not await tx.execute(_SQL["delete_document"], document_id=document_id) and not jobs:
                 raise NotFound
+            await enqueue_if_due(tx, self._jobs)
             await self._audit.record(
                 ctx.event("document.deleted", "allowed", "api", str(document_id))
             )

@@ -30,6 +30,7 @@ from tenantry.knowledge.parser import DocumentParser
 from tenantry.metering.ledger import Ledger
 from tenantry.vectors.language import language_of
 from tenantry.vectors.passages import NewPassage, add_passages, add_vectors, vectors_of
+from tenantry.vectors.shelves import enqueue_if_due
 from tenantry.vectors.versions import Versions, hold_versions, note_behind
 
 _SQL = load("tenantry.knowledge")
@@ -268,6 +269,7 @@ class Ingestor:
             await add_passages(tx, document_id, new.passages, new.language)
             await _add_vectors(tx, document_id, new, held)
             await self._record(tx.ctx, document_id, len(new.passages))
+            await enqueue_if_due(tx, self._jobs)
         row = await tx.row(_SQL["find_document"], sha256=new.digest)
         if row is None:
             raise Conflict("The document was removed while it was being added.")

@@ -24,7 +24,7 @@ _SQL = load("tenantry.metering")
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """How much of one kind a tenant keeps: conversations, documents, vectors, files."""
+    """How much of one kind a tenant keeps: conversations, documents, vectors, files, and so on."""
 
     what: str
     size_bytes: int

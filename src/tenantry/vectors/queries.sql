@@ -185,6 +185,19 @@ SELECT s.state, s.shelf,
        (SELECT coalesce(sum(d.chunk_count), 0) FROM tenantry.searchable_documents AS d) AS passages
   FROM (SELECT) AS one LEFT JOIN tenantry.vector_shelves AS s ON s.version = %(version)s;
 
+-- name: shelf_due
+-- Rows: one, whether the tenant's indexes are other than its size says: a shelf is to be opened for
+-- its active version, or any of its shelves to be finished or given up.
+WITH kept AS MATERIALIZED (
+    SELECT coalesce(sum(d.chunk_count), 0) AS passages FROM tenantry.searchable_documents AS d)
+SELECT EXISTS (SELECT FROM tenantry.vector_shelves AS s CROSS JOIN kept AS k
+                WHERE s.state <> 'ready' OR k.passages < %(demote_below)s)
+       OR EXISTS (SELECT FROM tenantry.vector_versions AS v CROSS JOIN kept AS k
+                   WHERE v.state = 'active' AND v.dimension <= %(most_dimensions)s
+                     AND k.passages >= %(promote_at)s
+                     AND NOT EXISTS (SELECT FROM tenantry.vector_shelves AS s
+                                      WHERE s.version = v.version)) AS is_due;
+
 -- name: shelves
 -- Rows: every shelf of the tenant.
 SELECT version, state, shelf, dimension, changed_at FROM tenantry.vector_shelves

@@ -1,5 +1,8 @@
 """Promotion and demotion: a tenant moves to an index of its own, and back, by its size (VEC-1).
 
+Who changes how many passages a tenant has enqueues the job that moves it, in the same transaction;
+a worker carries it out.
+
 All of it happens in the tenant's own transactions, by functions that act on the tenant of the
 signed context: no actor of ours may touch the index of a tenant it does not act for.
 """
@@ -11,9 +14,13 @@ from typing import Any
 from tenantry.core.events import AuditSink
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
-from tenantry.isolation.transaction import Database
+from tenantry.isolation.transaction import Database, Transaction
+from tenantry.jobs.job import NewJob
+from tenantry.jobs.jobs import Jobs
 from tenantry.vectors.search import PROMOTE_AT
 
+INDEX = "index"
+"""The kind of job that brings a tenant's indexes to where its size belongs."""
 _SQL = load("tenantry.vectors")
 _MOST_DIMENSIONS = 4000  # of halfvec, in HNSW
 _MOST_MEMORY = 2 * 1024**3
@@ -32,6 +39,23 @@ class Thresholds:
     demote_below: int = PROMOTE_AT // 2
 
 
+_USUAL = Thresholds()
+
+
+async def enqueue_if_due(tx: Transaction, jobs: Jobs) -> None:
+    """Have the tenant's indexes tended if they are other than what its size says by now.
+
+    Among the last things to do in a transaction, see `Jobs.enqueue`.
+
+    Args:
+        tx: where passages were added or removed.
+        jobs: the tenants' jobs.
+    """
+    sizes = {"promote_at": _USUAL.promote_at, "demote_below": _USUAL.demote_below}
+    if await tx.value(_SQL["shelf_due"], most_dimensions=_MOST_DIMENSIONS, **sizes):
+        await jobs.enqueue_again(tx, NewJob("maintenance", INDEX, INDEX))
+
+
 class Shelves:
     """Tends the tenants' indexes.
 
@@ -44,7 +68,7 @@ class Shelves:
     ) -> None:
         self._db = db
         self._audit = audit
-        self.thresholds = thresholds or Thresholds()
+        self.thresholds = thresholds or _USUAL
 
     async def tend(self, ctx: TenantContext, version: int, dimension: int) -> str | None:
         """Bring the tenant one step nearer to where its size belongs; its shelf's state after it.

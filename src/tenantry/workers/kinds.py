@@ -6,9 +6,10 @@ from types import MappingProxyType
 from tenantry.jobs.attempt import Attempt
 from tenantry.knowledge.ingest import INGEST
 from tenantry.platform import Platform
+from tenantry.vectors.shelves import INDEX
 
 Handler = Callable[[Platform, Attempt], Awaitable[None]]
-UPKEEP = "upkeep"
+UPKEEP, STORAGE = "upkeep", "storage"
 
 
 async def _ingest(platform: Platform, attempt: Attempt) -> None:
@@ -16,11 +17,27 @@ async def _ingest(platform: Platform, attempt: Attempt) -> None:
 
 
 async def _upkeep(platform: Platform, attempt: Attempt) -> None:
-    # Each part is idempotent by itself, so a second attempt only finds less to do.
     await platform.upkeep.tidy_tenant(attempt.ctx)
+    await _done(attempt)
+
+
+async def _index(platform: Platform, attempt: Attempt) -> None:
+    await platform.upkeep.tend_index(attempt.ctx)
+    await _done(attempt)
+
+
+async def _storage(platform: Platform, attempt: Attempt) -> None:
+    await platform.storage.record(attempt.ctx)
+    await _done(attempt)
+
+
+async def _done(attempt: Attempt) -> None:
+    # Each part of upkeep is idempotent by itself, so a second attempt only finds less to do.
     async with attempt.effect():
         pass
 
 
-HANDLERS: Mapping[str, Handler] = MappingProxyType({INGEST: _ingest, UPKEEP: _upkeep})
+HANDLERS: Mapping[str, Handler] = MappingProxyType(
+    {INGEST: _ingest, UPKEEP: _upkeep, INDEX: _index, STORAGE: _storage}
+)
 """By kind, as it is signed into the queue."""

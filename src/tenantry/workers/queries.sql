@@ -1,9 +1,10 @@
 -- name: note_picked
--- Rows: id and key of the rows just picked; moves their pools' virtual time on to the smallest tag.
+-- Rows: id and key of the rows just picked, as far as they are still this worker's: a report that was
+-- under way may have removed one. Moves their pools' virtual time on to the smallest tag.
 -- Role: tenantry_queue.
 WITH picked AS MATERIALIZED (
-    SELECT id, entrypoint, priority, dedupe_key
-      FROM tenantry_queue.pgqueuer WHERE id = ANY (%(ids)s)
+    SELECT id, entrypoint, priority, dedupe_key FROM tenantry_queue.pgqueuer
+     WHERE id = ANY (%(ids)s) AND status = 'picked' AND queue_manager_id = %(worker)s
 ), moved AS (
     UPDATE tenantry_queue.virtual_time AS v SET reached = v.origin - p.priority
       FROM (SELECT entrypoint, max(priority) AS priority FROM picked GROUP BY entrypoint) AS p
@@ -11,9 +12,39 @@ WITH picked AS MATERIALIZED (
 )
 SELECT id, dedupe_key FROM picked;
 
--- name: still_ours
--- Rows: those of the ids that this worker still has. Role: tenantry_queue.
-SELECT id FROM tenantry_queue.pgqueuer
+-- name: report
+-- How jobs ended, of those that this worker still has: held when they failed, else removed; as the
+-- library does it, but for whose they are. Role: tenantry_queue.
+WITH told AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(statuses)s::tenantry_queue.pgqueuer_status[],
+                         %(tracebacks)s::text[]) AS t (id, status, traceback)
+), removed AS (
+    DELETE FROM tenantry_queue.pgqueuer AS q USING told AS t
+     WHERE q.id = t.id AND t.status <> 'failed'
+       AND q.status = 'picked' AND q.queue_manager_id = %(worker)s
+    RETURNING q.id, q.entrypoint, q.priority
+), held AS (
+    UPDATE tenantry_queue.pgqueuer AS q
+       SET status = 'failed', updated = now(), queue_manager_id = NULL
+      FROM told AS t
+     WHERE q.id = t.id AND t.status = 'failed'
+       AND q.status = 'picked' AND q.queue_manager_id = %(worker)s
+    RETURNING q.id, q.entrypoint, q.priority
+)
+INSERT INTO tenantry_queue.pgqueuer_log (job_id, status, entrypoint, priority, traceback)
+SELECT id, t.status, e.entrypoint, e.priority, t.traceback::jsonb
+  FROM (SELECT * FROM removed UNION ALL SELECT * FROM held) AS e JOIN told AS t USING (id);
+
+-- name: put_back
+-- For later, if this worker still has it. Role: tenantry_queue.
+UPDATE tenantry_queue.pgqueuer
+   SET status = 'queued', execute_after = now() + %(pause)s, attempts = attempts + 1,
+       updated = now(), queue_manager_id = NULL
+ WHERE id = %(id)s AND status = 'picked' AND queue_manager_id = %(worker)s;
+
+-- name: keep_alive
+-- Those that this worker still has. Role: tenantry_queue.
+UPDATE tenantry_queue.pgqueuer SET heartbeat = now()
  WHERE id = ANY (%(ids)s) AND status = 'picked' AND queue_manager_id = %(worker)s;
 
 -- name: rebase

@@ -8,7 +8,6 @@ delete the row that another works on by now. And listening has a connection of i
 psycopg lets nobody else use one that waits for notices.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -112,34 +111,40 @@ class FairQueries(Queries):
         jobs = await super().dequeue(
             batch_size, entrypoints, queue_manager_id, self.concurrency, heartbeat_timeout
         )
-        if jobs:
-            async with self.door.autocommit() as statements:
-                rows = await statements.rows(_SQL["note_picked"], ids=[job.id for job in jobs])
-            self.keys.update({row["id"]: row["dedupe_key"] for row in rows})
-        return jobs
+        if not jobs:
+            return jobs
+        ids = [job.id for job in jobs]
+        async with self.door.autocommit() as statements:
+            rows = await statements.rows(_SQL["note_picked"], ids=ids, worker=queue_manager_id)
+        self.keys.update({row["id"]: row["dedupe_key"] for row in rows})
+        ours = {row["id"] for row in rows}
+        return [job for job in jobs if job.id in ours]
 
     async def log_jobs(
         self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]
     ) -> None:
         """Report how jobs ended, of those that are still this worker's."""
-        ours = await self._ours([job.id for job, _, _ in job_status])
-        kept = [each for each in job_status if each[0].id in ours]
-        if kept:
-            await super().log_jobs(kept)
+        await self._tell(
+            "report",
+            ids=[job.id for job, _, _ in job_status],
+            statuses=[status for _, status, _ in job_status],
+            tracebacks=[trace.model_dump_json() if trace else None for _, _, trace in job_status],
+        )
 
     async def retry_job(
-        self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None
+        self,
+        job: Job,
+        delay: timedelta,
+        traceback_record: TracebackRecord | None,  # noqa: ARG002  # the job says why, to its tenant
     ) -> None:
         """Put a job back for later, if it is still this worker's."""
-        if await self._ours([job.id]):
-            await super().retry_job(job, delay, traceback_record)
+        await self._tell("put_back", id=job.id, pause=delay)
 
     async def update_heartbeat(self, job_ids: list[JobId]) -> None:
         """Keep jobs, of those that are still this worker's."""
-        if ours := await self._ours(job_ids):
-            await super().update_heartbeat(sorted(ours))
+        await self._tell("keep_alive", ids=sorted(set(job_ids)))
 
-    async def _ours(self, ids: Sequence[JobId]) -> set[JobId]:
+    async def _tell(self, statement: str, **values: object) -> None:
+        # Whose a row is, is asked in the statement that changes it: between two, it may change.
         async with self.door.autocommit() as statements:
-            rows = await statements.rows(_SQL["still_ours"], ids=list(ids), worker=self.worker)
-        return {row["id"] for row in rows}
+            await statements.execute(_SQL[statement], worker=self.worker, **values)

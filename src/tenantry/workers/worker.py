@@ -141,7 +141,7 @@ class Worker:
             await attempt.failed_or_postponed(TenantryError())
         finally:
             work.cancel()
-            # Also what it raised while we looked away is read: an attempt that is over says no more.
+            # Read also what it raised meanwhile: an attempt that is over says no more.
             await asyncio.gather(work, return_exceptions=True)
 
     async def _watch(self, attempt: Attempt, work: "asyncio.Future[None]") -> None:

@@ -1,6 +1,10 @@
 """One effect, whoever dies, wakes up or changes his mind."""
 
+from typing import Any
+
 import pytest
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.domain.models import Job as Row
 
 from tenantry.core.errors import Conflict, DocumentUnreadable, NotFound, ProviderUnavailable
 from tenantry.jobs.attempt import MOST_TRIES, Attempt, AttemptOver, Postponed
@@ -42,6 +46,21 @@ async def test_a_worker_that_wakes_up_late_writes_nothing(desk: Desk) -> None:
     async with taken_over.effect():
         pass
     assert await _state(desk, job) == "done"
+
+
+async def test_a_row_that_a_late_report_removes_while_it_is_picked_is_no_attack(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.enqueue(desk.world.acme, "k")
+    library = Queries.dequeue
+
+    async def and_reported(*given: Any) -> list[Row]:
+        rows = await library(*given)
+        desk.execute("DELETE FROM tenantry_queue.pgqueuer")
+        return rows
+
+    monkeypatch.setattr(Queries, "dequeue", and_reported)
+    assert await (await desk.hand()).pick() is None
 
 
 async def test_a_job_that_is_done_is_not_done_again(desk: Desk) -> None:

@@ -16,7 +16,7 @@ NOT_CONTENT = {
     "vault_keys", "vault_secrets",
     "provider_accounts", "model_policies", "vector_versions", "suspended_operations", "approvals",
     # What is being done, and gone when it is.
-    "jobs", "job_inputs", "job_shares",
+    "jobs", "job_shares",
     # What we keep about a tenant.
     "usage_events", "audit_events", "audit_heads", "break_glass_grants", "break_glass_sessions",
     "budget_plans", "budgets", "budget_counters", "budget_leases", "budget_alerts",
@@ -123,6 +123,7 @@ async def test_a_tenant_that_keeps_nothing_is_charged_for_nothing(
     kinds = {kept.what for kept in await meter.measure(world.acme)}
     assert kinds == {
         "conversations", "tool_calls", "documents", "vectors", "files", "patterns", "results",
+        "job_inputs",
     }  # fmt: skip
 
 
