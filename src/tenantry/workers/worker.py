@@ -1,8 +1,8 @@
 """A worker: takes jobs of its pools, a few at a time, until it is told to stop.
 
 Nothing here blocks the event loop, on which the heartbeats live: documents are parsed in processes
-of their own (`knowledge.parser`), and the embedded model computes in threads that let go of the
-interpreter meanwhile.
+of their own (`knowledge.parser`), and the embedded model computes in one beside the worker
+(`providers.engine_apart`).
 """
 
 import asyncio
