@@ -17,16 +17,20 @@ from tenantry.connectors.guarding import reading_places
 from tenantry.connectors.mcp_commands import read_commands
 from tenantry.connectors.result_files import ResultFiles
 from tenantry.foundation import Foundation
+from tenantry.gateway.embedder import EmbedderTrial, RoutedEmbedder
+from tenantry.gateway.passthrough import Gateway
+from tenantry.isolation.context import TenantContext
 from tenantry.isolation.tenants import TenantDirectory
 from tenantry.jobs.jobs import Jobs
 from tenantry.knowledge.documents import Documents
 from tenantry.knowledge.embedders import Embedders
 from tenantry.knowledge.ingest import Ingestor
+from tenantry.knowledge.reembedding import Reembedding, Services
 from tenantry.knowledge.retrieve import Retriever
 from tenantry.memory.patterns import Patterns
 from tenantry.pools.base import PoolCaps
 from tenantry.pools.pools import Pools
-from tenantry.providers.base import Embedder
+from tenantry.providers.base import Embedder, TenantEmbedder
 from tenantry.providers.directory import ModelDirectory
 from tenantry.providers.embedded_e5 import EmbeddedE5
 from tenantry.providers.own.accounts import AccountServices, ProviderAccounts
@@ -44,6 +48,7 @@ from tenantry.security.vault.keepers import key_encryption
 from tenantry.security.vault.rotation import Rotation
 from tenantry.security.vault.vault import Vault
 from tenantry.vectors.shelves import Shelves
+from tenantry.vectors.versions import Choice
 
 
 class _Closable(Protocol):
@@ -126,6 +131,7 @@ class Models:
     providers: ModelDirectory
     policies: ModelPolicies
     admission: Admission
+    gateway: Gateway
 
     @classmethod
     def build(cls, stack: AsyncExitStack, base: Foundation, sources: Sources) -> "Models":
@@ -137,16 +143,29 @@ class Models:
         base.notices.add(own.listener())
         accounts = ProviderAccounts(AccountServices(db, vault, egress, audit, own.changed))
         providers = ModelDirectory(registry, own, accounts)
+        admission = Admission(registry.terms(), base.budgets, base.ledger, audit, clock)
         return cls(
             providers=providers,
             policies=ModelPolicies(db, audit, providers, own.changed),
-            admission=Admission(registry.terms(), base.budgets, base.ledger, audit, clock),
+            admission=admission,
+            gateway=Gateway(admission, base.ledger, audit, clock),
         )
 
     @property
     def embedder(self) -> Embedder:
         """The deployment's embedder."""
         return self.providers.platform.embedder
+
+    def embedders(self, base: Foundation) -> Embedders:
+        """What each tenant is embedded with: the deployment's, the package's, or a model."""
+        registry, capacity = self.providers.platform, self.admission.capacity
+
+        async def route(ctx: TenantContext, choice: Choice) -> TenantEmbedder:
+            await self.providers.resolve_alone(ctx, choice.embedder)
+            return RoutedEmbedder(self.gateway, self.providers.resolve_alone, choice)
+
+        default, embedded = registry.fair_embedder(capacity), registry.embedded_in_turns(capacity)
+        return Embedders(base.db, default, route, embedded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +176,7 @@ class Content:
     documents: Documents
     shelves: Shelves
     embedders: Embedders
+    reembedding: Reembedding
     retriever: Retriever
     ingestor: Ingestor
     patterns: Patterns
@@ -167,12 +187,15 @@ class Content:
         db, audit, ledger = base.db, base.audit, base.ledger
         registry, embedder = models.providers.platform, models.embedder
         jobs, most_bytes = Jobs(db, audit), base.settings.max_upload_bytes
-        embedders = Embedders(db, registry.fair_embedder(models.admission.capacity))
+        embedders, shelves = models.embedders(base), Shelves(db, audit)
+        services = Services(db, jobs, shelves, ledger, audit, base.clock)
+        trial = EmbedderTrial(models.gateway, models.providers.resolve_alone)
         return cls(
             jobs=jobs,
             documents=Documents(db, audit, jobs),
-            shelves=Shelves(db, audit),
+            shelves=shelves,
             embedders=embedders,
+            reembedding=Reembedding(services, embedders, trial),
             retriever=Retriever(db, embedders, ledger, base.clock, reranker=registry.reranker),
             ingestor=Ingestor(db, embedders, ledger, audit, jobs, max_bytes=most_bytes),
             patterns=Patterns(db, embedder, ledger, audit),

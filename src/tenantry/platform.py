@@ -36,6 +36,7 @@ from tenantry.jobs.jobs import Jobs
 from tenantry.knowledge.documents import Documents
 from tenantry.knowledge.embedders import Embedders
 from tenantry.knowledge.ingest import Ingestor
+from tenantry.knowledge.reembedding import Reembedding
 from tenantry.knowledge.retrieve import Retriever
 from tenantry.limits.plans import BudgetPlans
 from tenantry.memory.patterns import Patterns
@@ -94,6 +95,7 @@ class Platform:
     policies: ModelPolicies
     embedder: Embedder
     embedders: Embedders
+    reembedding: Reembedding
     jobs: Jobs
     documents: Documents
     retriever: Retriever
@@ -212,6 +214,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         policies=models.policies,
         embedder=models.embedder,
         embedders=content.embedders,
+        reembedding=content.reembedding,
         jobs=content.jobs,
         documents=content.documents,
         retriever=content.retriever,
@@ -229,7 +232,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         agent=_agent(base, sources, models, content),
         admission=models.admission,
         plans=base.plans,
-        gateway=Gateway(models.admission, ledger, audit, clock),
+        gateway=models.gateway,
         cursors=Cursors(bytes.fromhex(base.store.secrets.cursor_key)),
         mint=base.mint,
     )

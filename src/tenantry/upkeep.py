@@ -83,12 +83,13 @@ class Upkeep:
             after = page[-1].id
 
     async def tidy_tenant(self, ctx: TenantContext) -> None:
-        """What one tenant is due once an hour: jobs, results that expired, keys; by a worker."""
+        """What one tenant is due once an hour: jobs, results, keys, its embedder; by a worker."""
         await self.content.jobs.tidy(ctx)
         await self.sources.results.remove_expired(ctx)
         with suppress(SecretUnreadable, VaultUnavailable):  # recorded; the next round tries on
             await self.sources.rotation.rewrap(ctx)
             await self.sources.rotation.renew(ctx)
+        await self.content.reembedding.follow(ctx)
         async with self.base.db.tenant(ctx) as tx:
             await enqueue_if_due(tx, self.content.jobs)
 

@@ -70,6 +70,8 @@ BODIES: Mapping[tuple[str, str], Callable[[Ids], Mapping[str, Any]]] = {
     ("POST", "/v1/documents/search"): _json(lambda _: {"query": "What is there?"}),
     ("PATCH", "/v1/jobs/{job_id}"): _json(lambda _: {"state": "cancelled"}),
     ("PUT", "/v1/model-policy"): _json(lambda _: {}),
+    ("PUT", "/v1/embedder"): _json(lambda _: {"model": "embedded"}),
+    ("PUT", "/v1/tenants/{tenant_id}/embedder"): _json(lambda _: {"model": "embedded"}),
     ("POST", "/v1/provider-accounts"): _json(
         lambda ids: {
             "name": _name("a"),

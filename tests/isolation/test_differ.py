@@ -44,6 +44,8 @@ ELSEWHERE = {
     Operation("/v1/connectors", "POST"): "creates; its body names no resource (test_http_attacks)",
     Operation("/v1/provider-accounts", "POST"): "creates; its body names no tenant's resource",
     Operation("/v1/model-policy", "PUT"): "sets; models of others are unknown to it",
+    Operation("/v1/embedder", "PUT"): "sets; models of others are unknown to it",
+    Operation("/v1/embedder/change", "DELETE"): "ends the tenant's own change; names nothing",
     Operation("/v1/budgets", "PUT"): "sets; a member, key or model of others is in no own call",
     Operation("/v1/messages", "POST"): "its body names models of the platform's accounts only",
     Operation("/v1/documents/search", "POST"): "another's document is one it does not have",

@@ -196,6 +196,19 @@ class ModelPolicyBody(Body):
     ] = Field(default_factory=dict)
 
 
+class EmbedderBody(Body):
+    """What to embed documents and questions with."""
+
+    model: str = Field(
+        min_length=1, max_length=200, description="`default`, `embedded`, or `account/model`"
+    )
+    dimension: int | None = Field(
+        default=None, ge=1, le=16_000, description="As the model makes them unless given"
+    )
+    query_prefix: str = Field(default="", max_length=200)
+    passage_prefix: str = Field(default="", max_length=200)
+
+
 class QueryBody(Body):
     """One read-only SQL statement."""
 

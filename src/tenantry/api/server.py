@@ -25,6 +25,7 @@ from tenantry.api import (
     connectors,
     conversations,
     documents,
+    embedder,
     fairness,
     health,
     jobs,
@@ -94,7 +95,7 @@ def build_resources(platform: Platform | None) -> FastAPI:
         approvals,
         health, tenants, members, assistants, conversations, documents, connectors, tables,
         jobs, results, patterns, usage, budgets, fairness, audit, break_glass, pools,
-        provider_accounts, model_policy, models,
+        provider_accounts, model_policy, embedder, models,
     ):  # fmt: skip
         app.include_router(room.router)
     app.add_exception_handler(TenantryError, _on_error)

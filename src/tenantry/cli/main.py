@@ -32,6 +32,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "tenantry.cli.model_policy:model_policy",
             "Allow models, and say what stands in for which.",
         ),
+        "embedder": (
+            "tenantry.cli.embedder:embedder",
+            "Choose what documents are embedded with.",
+        ),
         "break-glass": (
             "tenantry.cli.break_glass:break_glass",
             "Read one tenant for a while, on record.",

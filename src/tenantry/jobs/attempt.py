@@ -78,6 +78,29 @@ class Attempt:
             await tx.execute(_SQL["remove_input"], job_id=self.job.job_id)
             await release(tx, self.job.pool)
 
+    @asynccontextmanager
+    async def part(self) -> AsyncIterator[Transaction]:
+        """A transaction of a job that has its effect in parts; the job goes on after it.
+
+        Raises:
+            AttemptOver: the fence is closed; nothing was written.
+        """
+        done, total = self.steps
+        async with self._db.tenant(self.ctx) as tx:
+            await self._pass(tx, "note_progress", done=done, total=total)
+            yield tx
+
+    async def rest(self) -> None:
+        """End this attempt, not the job: it takes its next turn among everybody's, and goes on.
+
+        Raises:
+            AttemptOver: this attempt is over.
+        """
+        done, total = self.steps
+        async with self._db.tenant(self.ctx) as tx:
+            await self._pass(tx, "rest_job", done=done, total=total)
+            await release(tx, self.job.pool)
+
     async def note(self) -> None:
         """Write the progress down.
 

@@ -88,6 +88,15 @@ class Jobs:
         await release(tx, job.pool)
         return await self._again(tx, job.job_id)
 
+    async def find_in(self, tx: Transaction, job_id: UUID) -> Job | None:
+        """One job, in the caller's own transaction; None if there is none."""
+        row = await tx.row(_SQL["get_job"], job_id=job_id)
+        return None if row is None else Job.of(row)
+
+    async def cancel_in(self, tx: Transaction, job_id: UUID) -> bool:
+        """Cancel a job in the caller's own transaction; whether it was not over."""
+        return await _move(tx, job_id, "cancelled")
+
     async def forget(self, tx: Transaction, subject: str) -> int:
         """Remove every job about `subject`, with what it works on; how many there were."""
         return await tx.execute(_SQL["forget_subject"], subject=subject)

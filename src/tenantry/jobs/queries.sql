@@ -100,6 +100,13 @@ SELECT NOT tenantry.may_work()
 UPDATE tenantry.jobs SET steps_done = %(done)s, steps_total = %(total)s
  WHERE job_id = %(job_id)s AND attempt = %(attempt)s AND state = 'running';
 
+-- name: rest_job
+-- It waits for its next turn; what it has done so far counts as no try.
+UPDATE tenantry.jobs
+   SET state = 'waiting', tries = 0, error_code = '', error = '', steps_done = %(done)s,
+       steps_total = %(total)s
+ WHERE job_id = %(job_id)s AND attempt = %(attempt)s AND state = 'running';
+
 -- name: finish_job
 -- The fence, taken before the effect; touches 0 rows when the attempt is over.
 UPDATE tenantry.jobs

@@ -50,16 +50,33 @@ class Chosen:
 class Embedders:
     """Resolves embedders, for one tenant at a time."""
 
-    def __init__(self, db: Database, default: TenantEmbedder, route: Route | None = None) -> None:
-        """With the deployment's embedder, and what leads to any other."""
+    def __init__(
+        self,
+        db: Database,
+        default: TenantEmbedder,
+        route: Route | None = None,
+        embedded: TenantEmbedder | None = None,
+    ) -> None:
+        """With the deployment's embedder, what leads to models, and what comes with the package.
+
+        Attributes:
+            default: what a tenant has that chose nothing.
+            embedded: what runs here, whatever the deployment's is.
+        """
         self._db = db
         self._route = route
         self.default = default
+        self.embedded = embedded or default
 
     @property
     def default_choice(self) -> Choice:
         """What a tenant has that chose nothing."""
         return Choice(self.default.name, self.default.dimension, is_default=True)
+
+    @property
+    def embedded_choice(self) -> Choice:
+        """The embedder that comes with the package."""
+        return Choice(self.embedded.name, self.embedded.dimension)
 
     async def versions(self, ctx: TenantContext) -> Versions:
         """What the tenant has now."""
@@ -100,6 +117,8 @@ class Embedders:
         """
         if replace(choice, is_default=True) == self.default_choice:
             return self.default
+        if choice == self.embedded_choice:
+            return self.embedded
         if self._route is None:
             raise NotFound(f"There is no embedder {choice.embedder} here any more.")
         return await self._route(ctx, choice)

@@ -76,6 +76,20 @@ class ModelDirectory:
         """
         return await self._resolve(ctx, name, self._raw)
 
+    async def resolve_alone(self, ctx: TenantContext, name: str) -> RawRoute:
+        """Where this tenant's raw calls of a model go, with nothing that its policy lets follow.
+
+        For embeddings that are compared with others of the same model.
+
+        Raises:
+            ModelNotAllowed, AccountRemoved, SecretUnreadable, VaultUnavailable, NotFound: as for
+                `resolve_raw`.
+        """
+        mine = await self.own.of(ctx)
+        if not mine.policy.allows(name):
+            raise ModelNotAllowed(f"This organisation does not allow the model {name[:100]}.")
+        return await self._named(ctx, mine, name, self._raw)
+
     async def meant(self, ctx: TenantContext, name: str) -> ModelRoute:
         """Where a model that answers leads, as a fallback is written; whatever is allowed.
 

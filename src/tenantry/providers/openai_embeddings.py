@@ -99,10 +99,15 @@ class OpenAICompatibleEmbedder:
         body = {"model": self._model.upstream, "input": list(inputs), "encoding_format": "float"}
         call = Call(EMBEDDINGS_PATH, encoded(body), self._retry, self._patience)
         answer = await read_answer(self._upstream, call)
-        return _unit_vectors(answer, len(inputs), self.dimension)
+        return unit_vectors(answer, len(inputs), self.dimension)
 
 
-def _unit_vectors(answer: Mapping[str, Any], count: int, dimension: int) -> NDArray[np.float32]:
+def unit_vectors(answer: Mapping[str, Any], count: int, dimension: int) -> NDArray[np.float32]:
+    """The vectors of an answer, each of unit length.
+
+    Raises:
+        ProviderMalformed: they are not as many, not of this dimension, or have no direction.
+    """
     data = answer.get("data")
     if not isinstance(data, list) or len(data) != count:
         raise ProviderMalformed("The embedding provider sent another number of vectors.")

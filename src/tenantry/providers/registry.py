@@ -72,6 +72,7 @@ class ProviderRegistry:
         self.reranker = reranker
         self._accounts = dict(accounts)
         self._embedder = embedder
+        self.embedded = embedder
         self.embeds_with: UpstreamAccount | Own = PROCESSORS
         answerer = KeylessAnswerer(embedder, thresholds)
         own = UpstreamAccount(KEYLESS)
@@ -113,6 +114,7 @@ class ProviderRegistry:
         embedder = _embedder(listed.embedder, accounts) if listed.embedder else embedded
         reranker = _reranker(listed.reranker, accounts) if listed.reranker else None
         registry = cls(accounts, embedder, _thresholds(listed), reranker, listed.pools)
+        registry.embedded = embedded
         if listed.embedder:
             registry.embeds_with = UpstreamAccount(listed.embedder.account)
         return registry
@@ -125,6 +127,10 @@ class ProviderRegistry:
     def fair_embedder(self, capacity: Capacity) -> FairEmbedder:
         """The embedder for passages of many tenants, in turns."""
         return FairEmbedder(self._embedder, capacity, self.embeds_with)
+
+    def embedded_in_turns(self, capacity: Capacity) -> FairEmbedder:
+        """The embedder that comes with the package, for passages of many tenants, in turns."""
+        return FairEmbedder(self.embedded, capacity)
 
     def routes(self) -> tuple[ModelRoute, ...]:
         """Every model of an account that can answer, the keyless answerer first."""

@@ -19,11 +19,14 @@ SELECT %(tenant)s, %(document_id)s, %(version)s, n.chunk_no, n.embedding::extens
 
 -- name: add_lacking
 -- One row for each element of the arrays whose document is as it was read; what is there stays.
+-- None for a version that was given up meanwhile.
 INSERT INTO tenantry.chunk_embeddings (tenant_id, document_id, version, chunk_no, embedding)
 SELECT d.tenant_id, d.document_id, %(version)s, n.chunk_no, n.embedding::extensions.halfvec
   FROM unnest(%(document_id)s::uuid[], %(sha256)s::bytea[], %(chunk_no)s::integer[],
               %(embedding)s::text[]) AS n (document_id, sha256, chunk_no, embedding)
   JOIN tenantry.searchable_documents AS d USING (document_id, sha256)
+ WHERE EXISTS (SELECT FROM tenantry.vector_versions AS v
+                WHERE v.version = %(version)s AND v.state IN ('preparing', 'active'))
 ON CONFLICT DO NOTHING;
 
 -- name: document_vectors

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from tenantry.jobs.attempt import Attempt
 from tenantry.knowledge.ingest import INGEST
+from tenantry.knowledge.reembedding import REEMBED
 from tenantry.platform import Platform
 from tenantry.vectors.shelves import INDEX
 
@@ -14,6 +15,10 @@ UPKEEP, STORAGE = "upkeep", "storage"
 
 async def _ingest(platform: Platform, attempt: Attempt) -> None:
     await platform.ingestor.carry_out(attempt)
+
+
+async def _reembed(platform: Platform, attempt: Attempt) -> None:
+    await platform.reembedding.carry_out(attempt)
 
 
 async def _upkeep(platform: Platform, attempt: Attempt) -> None:
@@ -38,6 +43,6 @@ async def _done(attempt: Attempt) -> None:
 
 
 HANDLERS: Mapping[str, Handler] = MappingProxyType(
-    {INGEST: _ingest, UPKEEP: _upkeep, INDEX: _index, STORAGE: _storage}
+    {INGEST: _ingest, REEMBED: _reembed, UPKEEP: _upkeep, INDEX: _index, STORAGE: _storage}
 )
 """By kind, as it is signed into the queue."""
