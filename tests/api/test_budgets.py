@@ -158,3 +158,26 @@ async def test_the_command_line_sets_lists_and_removes(served: Service) -> None:
     assert (again.exit_code, "404" in again.output) == (1, True)
     wrong = await _tenantry(served, served.globex, "set", "--limit", "many")
     assert "is no number" in wrong.output
+
+
+@pytest.mark.req("LIM-1", "COST-5")
+@served_once
+async def test_grace_soft_limit_and_alerts_are_set_and_seen_by_the_command_line(
+    served: Service,
+) -> None:
+    words = ("set", "--unit", "requests", "--per", "month", "--limit", "1", "--json")
+    more = ("--soft", "1", "--grace", "1000", "--alert", "100")
+    stored = await _tenantry(served, served.acme, *words, *more)
+    assert stored.exit_code == 0, stored.output
+    for _ in range(2):
+        assert (await served.acme.ask("What is there?")).status == 200  # on grace
+    told = (await _tenantry(served, served.acme, "alerts", "--json")).output
+    found = {(a["mark"], a["budget_id"]) for a in json.loads(told)}
+    budget_id = json.loads(stored.output)["id"]
+    assert {("soft", budget_id), ("100", budget_id)} <= found
+    assert (await _tenantry(served, served.acme, *words)).exit_code == 0
+    refused = await served.acme.ask("What is there?")
+    assert (refused.status, refused.body["budget"]["limit"]) == (429, 1)
+    gone = await _tenantry(served, served.acme, "remove", budget_id)
+    assert gone.exit_code == 0, gone.output
+    assert (await served.acme.ask("What is there?")).status == 200

@@ -4,8 +4,6 @@ Counters and leases hold the operator's plan against the tenant itself: whoever 
 nothing would pass it. Alerts are seen by the operator's people too.
 """
 
-from uuid import uuid4
-
 import orjson
 import pytest
 
@@ -95,25 +93,26 @@ async def test_what_was_not_signed_for_this_transaction_of_this_tenant_is_not_wr
     spent: World,
 ) -> None:
     before, signer = _books(spent), spent.cluster.signer
-    ended = orjson.dumps({"ended": [str(uuid4())], "tidies": True}).decode()
 
-    async def written(ctx: TenantContext, other: str = "", text: str = "", body: str = "") -> None:
+    async def written(ctx: TenantContext, other: str = "", **changed: str | None) -> None:
         async with spent.db.tenant(spent.acme) as tx:
-            signed, mac = signer.budgets(ctx, other or await _number(tx), body or _NOTHING)
-            given = {"key": signer.key_id, "body": text or signed, "mac": mac}
+            text, mac = signer.budgets(ctx, other or await _number(tx), _NOTHING)
+            given = {"key": signer.key_id, "body": text, "mac": mac, **changed}
             await tx.rows(_WRITE, **given)
 
     await written(spent.acme)
-    await written(spent.acme, body=ended)
     async with spent.db.tenant(spent.acme) as tx:
         earlier = await _number(tx)
     for attempt in (
         written(spent.globex),
         written(spent.acme, other=earlier),
-        written(spent.acme, text=f"budgets|{spent.acme.tenant.hex}|{earlier}|{_NOTHING}"),
+        written(spent.acme, body=f"budgets|{spent.acme.tenant.hex}|{earlier}|{_NOTHING}"),
     ):
         with pytest.raises(ContextInvalid):
             await attempt
+    for forged in ("0" * 64, "", None):
+        with pytest.raises(ContextInvalid):
+            await written(spent.acme, mac=forged)
     row, mac = signer.row(spent.acme, _NOTHING)  # signed, but for the ledger
     with pytest.raises(ContextInvalid):
         await _run(spent, _WRITE, key=signer.key_id, body=row, mac=mac)
