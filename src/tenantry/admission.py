@@ -140,7 +140,8 @@ class Admission:
             raise _refusal(ask.account, permit)
         held: Reservation | None = None
         try:
-            held = await self.budgets.reserve(ctx, ask.budgeted(ctx), self.most(ask))
+            budgeted, most = ask.budgeted(ctx), self.most(ask)
+            held = await self.budgets.reserve(ctx, budgeted, most)
             pool = self.capacity.of(ask.account)
             weight, count = self.capacity.weight(ctx.tenant), units(ask.intent.bound)
             turn = pool.join(Wish(ctx.tenant, weight, count, ask.lane, ctx.deadline))
@@ -149,7 +150,7 @@ class Admission:
                 held.release()
             breaker.left(permit)
             raise
-        return Ticket(self, ctx, ask, _Pass(breaker, permit, held), pool, turn)
+        return Ticket(self, ctx, ask, _Pass(breaker, permit, held, budgeted, most), pool, turn)
 
     def most(self, ask: Ask) -> Use:
         """The most a call can use, as budgets count."""
@@ -206,6 +207,8 @@ class _Pass:
     breaker: Breaker
     permit: Permit
     held: Reservation
+    budgeted: BudgetAsk
+    most: Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,12 +261,14 @@ class Ticket:
         """
 
         async def write(lease: UUID | None) -> OpenCall:
-            intent = replace(self._ask.intent, lease_id=lease)
+            intent = self._ask.intent
+            if lease is not None:
+                intent = replace(intent, lease_id=lease)
             return await self._admission.ledger.open(self._ctx, intent)
 
-        most, budgeted = self._admission.most(self._ask), self._ask.budgeted(self._ctx)
-        self._passed.held, opened = await self._admission.budgets.under_lease(
-            self._ctx, budgeted, most, write, self._passed.held
+        passed = self._passed
+        passed.held, opened = await self._admission.budgets.under_lease(
+            self._ctx, passed.budgeted, passed.most, write, passed.held
         )
         self._is_announced = True
         return opened
@@ -336,7 +341,7 @@ class Ticket:
         """
         if not for_good:
             self._passed.held.leave_open()
-        elif self._sent_at is None:
+        elif self._sent_at is None or self._passed.held.holding is None:
             self._passed.held.release()
         else:
             used = self._usage or TokenUsage()

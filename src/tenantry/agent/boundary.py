@@ -33,6 +33,7 @@ from tenantry.core.errors import (
     ProviderUnavailable,
 )
 from tenantry.core.events import AuditSink, Json, Outcome
+from tenantry.core.settling import to_its_end
 from tenantry.core.storable import storable
 from tenantry.fairness.bulkheads import Lane
 from tenantry.isolation.context import TenantContext
@@ -41,7 +42,6 @@ from tenantry.metering.usage import TokenUsage
 from tenantry.providers.base import ChatRequest, Chunk, Finished, ModelRoute
 from tenantry.providers.fallbacks import may_follow
 from tenantry.sessions.session import Charge
-from tenantry.sessions.settling import to_its_end
 
 _PROGRESS_S = 2.0
 _PROGRESS_TOKENS = 2000

@@ -1,7 +1,7 @@
 """Reads a JSON body of a hot route: bounded, an object, and silent about tenants."""
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from tenantry.api.credentials import BOUNDARY_FIELDS, record_refusal
 from tenantry.core.errors import BoundaryCrossed, InvalidRequest, TooLarge
@@ -20,15 +20,19 @@ async def read_body(request: Request, most_bytes: int = LARGEST_BODY) -> bytes:
         TooLarge: it is larger than `most_bytes`.
         InvalidRequest: the client went away before its end.
     """
-    received = bytearray()
-    try:
-        async for part in request.stream():
-            received += part
-            if len(received) > most_bytes:
-                raise TooLarge(f"A request has at most {most_bytes} bytes.")
-    except ClientDisconnect as error:
-        raise InvalidRequest("The request ended early.") from error
-    return bytes(received)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidRequest("The request ended early.")
+        part: bytes = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > most_bytes:
+            raise TooLarge(f"A request has at most {most_bytes} bytes.")
+        if not message.get("more_body", False):
+            return b"".join(parts)
 
 
 async def read_object(platform: Platform, request: Request, ctx: TenantContext) -> Given:

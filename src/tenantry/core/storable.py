@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+import orjson
+
 from tenantry.core.events import Json
 
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
@@ -16,6 +18,15 @@ def storable(text: str) -> str:
 def is_storable(text: str) -> bool:
     """Whether `text` can be kept as it is."""
     return _UNSTORABLE.search(text) is None
+
+
+def storable_text(value: Json) -> bytes:
+    """`value` as JSON that `jsonb` can keep: all its texts storable."""
+    try:
+        text = orjson.dumps(value)
+    except TypeError:  # half a surrogate pair, most likely
+        return orjson.dumps(storable_json(value))
+    return text if b"\\u0000" not in text else orjson.dumps(storable_json(value))
 
 
 def storable_json(value: Json) -> Json:

@@ -14,6 +14,7 @@ from tenantry.core.errors import (
     TenantryError,
 )
 from tenantry.core.events import AuditSink, Json
+from tenantry.core.settling import to_its_end
 from tenantry.fairness.bulkheads import Lane
 from tenantry.gateway.departure import Departure, Departures
 from tenantry.gateway.forms import Asked
@@ -28,7 +29,6 @@ from tenantry.providers.fallbacks import may_follow
 from tenantry.providers.routes import RawRoute
 from tenantry.providers.surfaces import Door
 from tenantry.providers.upstream import UpstreamResponse
-from tenantry.sessions.settling import to_its_end
 
 
 class _CallersFaultError(RequestRejected):

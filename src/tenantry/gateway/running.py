@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 
 from tenantry.admission import Ticket
+from tenantry.core.settling import to_its_end
 from tenantry.gateway.forms import Asked
 from tenantry.gateway.request import RawRequest
 from tenantry.isolation.context import TenantContext
 from tenantry.metering.ledger import Ledger, OpenCall
 from tenantry.metering.usage import TokenUsage
 from tenantry.providers.usage import StreamMeter
-from tenantry.sessions.settling import to_its_end
 
 _BYTES_A_TOKEN = 4
 """Of English, on average, where no figures came."""

@@ -22,9 +22,13 @@ _SQL = load("tenantry.metering")
 _ATTEMPTS = 8  # each lost race means that somebody else's correction is in; two is usual
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(
+    slots=True
+)  # not frozen: two are made a call, and freezing 37 fields costs as much again
 class Entry:
     """One row of `usage_events`, but for the tenant and the time, which the database gives.
+
+    Nobody changes one once it is made.
 
     Attributes:
         call_id: the call it belongs to.

@@ -7,7 +7,7 @@ the ledger names the version it was priced by, and can be recomputed at any time
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal
 
@@ -23,6 +23,8 @@ Unit = Literal[
 
 PICOUSD_PER_USD = 10**12
 ANY_MODEL = "*"
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC)
 _SQL = load("tenantry.metering")
 
 
@@ -104,6 +106,8 @@ class PriceBook:
 
     def __init__(self, versions: Iterable[PriceVersion] = ()) -> None:
         self._versions = {version.number: version for version in versions}
+        # What was in force last, from when and until when: the book changes a few times a year.
+        self._in_force: tuple[datetime, datetime, int] | None = None
 
     async def refresh(self, statements: Statements) -> None:
         """Read the versions that are not in memory yet; any role that serves requests may."""
@@ -117,13 +121,24 @@ class PriceBook:
                         row["provider"], row["model"], row["unit"], row["microusd_per_million"]
                     )
                 )
+        self._in_force = None
         for number, (effective_at, lines) in added.items():
             self._versions[number] = PriceVersion.of(number, effective_at, lines)
 
     def version_at(self, moment: datetime) -> int:
         """The newest version in force at `moment`; 0 when there is none."""
+        known = self._in_force
+        if known is not None and known[0] <= moment < known[1]:
+            return known[2]
+        changes = sorted(version.effective_at for version in self._versions.values())
+        begun = [change for change in changes if change <= moment]
+        coming = [change for change in changes if change > moment]
         in_force = (v.number for v in self._versions.values() if v.effective_at <= moment)
-        return max(in_force, default=0)
+        number = max(in_force, default=0)
+        self._in_force = (
+            begun[-1] if begun else _EARLIEST, coming[0] if coming else _LATEST, number
+        )  # fmt: skip
+        return number
 
     def rates(
         self, version: int, provider: str, model: str, payer: Payer = "platform"

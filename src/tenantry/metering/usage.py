@@ -51,6 +51,8 @@ class TokenUsage:
         A provider's report is foreign input: negative counts, absurd ones, or parts larger than
         their whole never reach the ledger, and what was mended is never called confirmed.
         """
+        if self._is_plain:
+            return self
         mended = self._within(MOST_TOKENS, MOST_TOKENS)
         return mended if mended == self else replace(mended, estimated=True)
 
@@ -59,6 +61,21 @@ class TokenUsage:
         counted = self.plausible()
         known = replace(counted, input_tokens=counted.input_tokens or bound.input_tokens)
         return replace(known._within(bound.input_tokens, bound.output_tokens), estimated=True)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether these are sizes of prompt and output alone, and can be true."""
+        return (
+            0 <= self.cached_tokens <= self.input_tokens <= MOST_TOKENS
+            and 0 <= self.reasoning_tokens <= self.output_tokens <= MOST_TOKENS
+            and not (
+                self.cache_write_tokens
+                or self.cache_write_1h_tokens
+                or self.audio_input_tokens
+                or self.image_tokens
+                or self.audio_output_tokens
+            )
+        )
 
     def _within(self, most_input: int, most_output: int) -> "TokenUsage":
         prompt = _within(self.input_tokens, most_input)

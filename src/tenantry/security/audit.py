@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import orjson
-
-from tenantry.core.events import AuditEvent
+from tenantry.core.events import AuditEvent, Json
 from tenantry.core.group_commit import GroupCommit
 from tenantry.core.ids import PLATFORM
-from tenantry.core.storable import storable, storable_json
+from tenantry.core.storable import storable_text
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.statements import RoleDatabase
@@ -24,6 +22,8 @@ from tenantry.isolation.transaction import Database
 
 _SQL = load("tenantry.security")
 NEWEST = 2**62
+_MOST_DIGESTS = 1024
+"""Remembered: most events are about a few models, assistants and tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class AuditLog:
         self._door = door
         self._key = key
         self._group: GroupCommit[bytes, None] = GroupCommit(self._append)
+        self._digests: dict[str, str] = {}
 
     async def record(self, event: AuditEvent) -> None:
         """Append the event to its tenant's chain; durable on return (one round trip a group).
@@ -58,17 +59,17 @@ class AuditLog:
         Raises:
             StoreUnavailable: the log cannot be written; the caller must refuse its work.
         """
-        row = {
+        row: dict[str, Json] = {
             "tenant": str(event.tenant),
-            "actor": storable(event.actor),
+            "actor": event.actor,
             "action": event.action,
             "outcome": event.outcome,
             "layer": event.layer,
             "target_digest": self.digest(event.target) if event.target else "",
-            "detail": storable_json(event.detail),
+            "detail": event.detail,
             "request_id": event.request_id,
         }
-        await self._group.submit(orjson.dumps(row), event.tenant)
+        await self._group.submit(storable_text(row), event.tenant)
 
     async def close(self) -> None:
         """Return once everything is written."""
@@ -83,7 +84,13 @@ class AuditLog:
 
     def digest(self, target: str) -> str:
         """Keyed digest of a target: ids can be guessed, so a plain hash would reveal them."""
-        return hmac.digest(self._key, target.encode("utf-8", "replace"), "sha256").hex()
+        known = self._digests.get(target)
+        if known is None:
+            known = hmac.digest(self._key, target.encode("utf-8", "replace"), "sha256").hex()
+            if len(self._digests) >= _MOST_DIGESTS:
+                self._digests.clear()
+            self._digests[target] = known
+        return known
 
     async def anchor(self) -> int:
         """Add to the chain of heads what moved since its last link; the newest link's number."""

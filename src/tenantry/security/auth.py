@@ -18,7 +18,7 @@ from tenantry.core.ids import PLATFORM, TenantId
 from tenantry.db.queries import load
 from tenantry.isolation.context import Actor, ContextMint, TenantContext
 from tenantry.isolation.statements import RoleDatabase
-from tenantry.security.keys import ApiKey
+from tenantry.security.keys import ApiKey, checksum_of, digest_of
 from tenantry.security.refused_sign_ins import RefusedSignIns
 from tenantry.security.scopes import ROLE_SCOPES
 from tenantry.security.standing import Row, Standing
@@ -48,6 +48,15 @@ class Operator:
         """
         if scope not in self.scopes:
             raise Forbidden(f"This operator key lacks the scope '{scope}'.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Who a key speaks for, and what it may do."""
+
+    tenant: TenantId
+    actor: Actor
+    scopes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +97,12 @@ class Authenticator:
         """
         deadline, asked = self._clock.monotonic() + timeout_s, _Asked(request_id, source)
         if credential.startswith("tnt_"):
-            row = await self._by_key(credential, asked)
-            key_id, member, scopes = row["key_id"], row["member_id"], frozenset(row["scopes"])
-            tenant = TenantId(row["tenant_id"])
+            caller: _Caller = (await self._by_key(credential, asked))["caller"]
         else:
             token, row = await self._by_token(credential, asked)
-            key_id, member, scopes = None, token.member, token.scopes
-            tenant = token.tenant
-        # A key keeps the scopes it was given, but never more than the member's role has today.
-        granted = scopes & ROLE_SCOPES[row["role"]]
-        actor = Actor("member", member, row["role"], key_id)
-        return self._mint.mint(tenant, actor, granted, request_id, deadline)
+            actor = Actor("member", token.member, row["role"])
+            caller = _Caller(token.tenant, actor, token.scopes & ROLE_SCOPES[row["role"]])
+        return self._mint.mint(caller.tenant, caller.actor, caller.scopes, request_id, deadline)
 
     async def operator(self, credential: str, request_id: str, source: str = "") -> Operator:
         """The operator whose key this is; `source` asks for it.
@@ -136,11 +140,11 @@ class Authenticator:
         return self._mint.mint(tenant, actor, frozenset({"provision"}), request_id, deadline)
 
     async def _by_key(self, credential: str, asked: _Asked) -> Row:
-        key = ApiKey.parse(credential)
-        if key is None or key.kind != "live":
-            await self._refuse(PLATFORM, "key.unknown", credential[:17], asked)
-        row = self._standing.find(key.digest(self._pepper))
-        if row is None or self._is_stale(row):
+        row = self._standing.find(digest_of(credential, self._pepper))
+        if row is None or row["written"] != checksum_of(credential) or self._is_stale(row):
+            key = ApiKey.parse(credential)
+            if key is None or key.kind != "live":
+                await self._refuse(PLATFORM, "key.unknown", credential[:17], asked)
             row = await self._look_up(key, asked)
         tenant = TenantId(row["tenant_id"])
         if not self._is_live(row) or not _is_active(row):
@@ -160,6 +164,10 @@ class Authenticator:
                     _SQL["touch_key"], tenant_id=tenant, key_id=row["key_id"], now=now
                 )
                 row["last_used_at"] = now
+        actor = Actor("member", row["member_id"], row["role"], row["key_id"])
+        # A key keeps the scopes it was given, but never more than the member's role has today.
+        scopes = frozenset(row["scopes"]) & ROLE_SCOPES[row["role"]]
+        row |= {"caller": _Caller(tenant, actor, scopes), "written": checksum_of(key.reveal())}
         self._standing.remember(bytes(row["digest"]), tenant, row, moment)
         return row
 
@@ -191,8 +199,10 @@ class Authenticator:
         return found
 
     def _is_live(self, row: Row) -> bool:
-        ends = [row[name] for name in ("expires_at", "revoked_at") if row[name] is not None]
-        return all(end > self._clock.now() for end in ends)
+        expires_at, revoked_at = row["expires_at"], row["revoked_at"]
+        if expires_at is None and revoked_at is None:
+            return True
+        return all(end > self._clock.now() for end in (expires_at, revoked_at) if end is not None)
 
     def _is_stale(self, row: Row) -> bool:
         used = row["last_used_at"]

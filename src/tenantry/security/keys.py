@@ -17,6 +17,7 @@ from typing import Literal
 KeyKind = Literal["live", "operator"]
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_CHECKSUM_LENGTH = 6
 _SHAPE = re.compile(
     r"^tnt_(?P<kind>live|operator)_(?P<public_id>[0-9A-Za-z]{8})"
     r"_(?P<secret>[0-9A-Za-z]{32})_(?P<checksum>[0-9A-Za-z]{6})$",
@@ -53,7 +54,7 @@ class ApiKey:
 
     def digest(self, pepper: bytes) -> bytes:
         """What is stored: HMAC-SHA256 of the whole key, 32 bytes."""
-        return hmac.digest(pepper, self._body().encode(), "sha256")
+        return digest_of(self.reveal(), pepper)
 
     def _body(self) -> str:
         return f"tnt_{self.kind}_{self.public_id}_{self.secret}"
@@ -64,6 +65,17 @@ class ApiKey:
             value, digit = divmod(value, len(_ALPHABET))
             digits.append(_ALPHABET[digit])
         return "".join(reversed(digits))
+
+
+def digest_of(text: str, pepper: bytes) -> bytes:
+    """The digest under which a key written like this would be stored, whether or not it is one."""
+    body = text[: -_CHECKSUM_LENGTH - 1]
+    return hmac.digest(pepper, body.encode("utf-8", "surrogatepass"), "sha256")
+
+
+def checksum_of(text: str) -> str:
+    """The end of a key as it was written, which its digest does not cover."""
+    return text[-_CHECKSUM_LENGTH - 1 :]
 
 
 def _random(length: int) -> str:

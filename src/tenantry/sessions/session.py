@@ -19,6 +19,7 @@ from typing import Protocol
 from tenantry.core.errors import Conflict, InvalidRequest
 from tenantry.core.events import Json
 from tenantry.core.ids import AssistantId, ConversationId, new_id
+from tenantry.core.settling import to_its_end
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database, Transaction
 from tenantry.metering.ledger import TOOL_PROVIDER, Ledger, OpenCall
@@ -34,7 +35,6 @@ from tenantry.sessions.conversations import (
     get_conversation,
     last_messages,
 )
-from tenantry.sessions.settling import to_its_end
 
 _LONGEST_QUESTION = 100_000
 

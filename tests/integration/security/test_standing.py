@@ -139,3 +139,16 @@ async def test_a_lost_connection_forgets_everything_and_is_made_anew(world: Worl
         await _until(process.notices.is_live)
         assert not process.remembers(key)
         assert await process.is_let_in(key)
+
+
+@pytest.mark.req("SEC-6")
+async def test_a_remembered_key_is_known_only_as_it_was_written(world: World) -> None:
+    async with _process(world) as process:
+        key = await _key(world, process)
+        assert await process.is_let_in(key)
+        assert process.remembers(key)
+        text = key.key.reveal()
+        other = "0" if text[-1] != "0" else "1"
+        for wrong in (text[:-1] + other, text[:-7], text + "_aaaaaa", text.replace("live", "dead")):
+            with pytest.raises(Unauthenticated):
+                await process.auth.context(wrong, "r", 10)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tenantry.sessions.settling import to_its_end
+from tenantry.core.settling import to_its_end
 
 
 async def test_the_result_is_given_and_an_error_raised_as_without_it() -> None:
