@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,16 +48,18 @@ def pin(core: int) -> None:
 
 @asynccontextmanager
 async def started(
-    *arguments: str, core: int, env: Mapping[str, str] | None = None
+    *arguments: str, core: int, env: Mapping[str, str] | None = None, log: Path | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process on one core, stopped at the end."""
-    process = await asyncio.create_subprocess_exec(
-        *arguments,
-        env=dict(env) if env is not None else None,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        preexec_fn=lambda: pin(core),
-    )
+    """A process on one core, stopped at the end; what it logs goes to `log`."""
+    with ExitStack() as stack:
+        process = await asyncio.create_subprocess_exec(
+            *arguments,
+            env=dict(env) if env is not None else None,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stack.enter_context(log.open("wb")) if log is not None else None,
+            preexec_fn=lambda: pin(core),
+        )
     try:
         yield process
     finally:
@@ -129,13 +131,26 @@ async def tenantry(provider_port: int, folder: Path) -> AsyncIterator[Contender]
         if status:
             raise SystemExit(err)
         serve = (sys.executable, "-m", "tenantry", "serve", "--port", "0", "--no-worker")
-        async with started(*serve, core=GATEWAY_CORE, env=settings) as process:
+        log = folder / "server.log"
+        async with started(*serve, core=GATEWAY_CORE, env=settings, log=log) as process:
             url = (await first_line(process)).removeprefix("Tenantry serves ")
             client = ApiClient(url, operator.strip())
             made = await client.post("/v1/tenants", {"name": "acme", "owner": {"external_id": "o"}})
+            tenant = f"/v1/tenants/{made.body['tenant']['id']}/budgets"
+            for unit, period in (("tokens", "day"), ("requests", "month")):
+                limit = {"unit": unit, "period": period, "hard_limit": 10**12}
+                answer = await client.call("PUT", tenant, json=limit)
+                assert answer.status == 200, answer.body
             headers = {"authorization": f"Bearer {made.body['api_key']}"}
             port = int(url.rsplit(":", 1)[1])
             yield Contender("Tenantry, everything on", port, "scripted/bench", process.pid, headers)
+
+
+def event_loop(folder: Path) -> list[str]:
+    """What the server's own watch of its event loop logged."""
+    log = folder / "server.log"
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    return [line for line in lines if "event_loop" in line][-10:]
 
 
 def cpu_seconds(pid: int) -> float:

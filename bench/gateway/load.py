@@ -103,6 +103,7 @@ class Run:
             "seconds": took,
             "p50_ms": _quantile(self.whole, 0.5),
             "p99_ms": _quantile(self.whole, 0.99),
+            "step": sum(0.035 < each < 0.055 for each in self.whole) / max(1, len(self.whole)),
             "first_p50_ms": _quantile(self.first, 0.5),
             "sample": self.sample.decode(errors="replace"),
         }

@@ -1,6 +1,7 @@
 """Runs the application on a socket: uvicorn with uvloop's and httptools' speed, nothing else."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from typing import Any
 import uvicorn
 
 from tenantry.api.server import build_app
+from tenantry.core.loop_watch import LoopWatch
 from tenantry.platform import Platform
 
 _GRACE_S = 10
@@ -91,9 +93,17 @@ async def serving(platform: Platform, host: str, port: int) -> AsyncIterator[Run
     ready = asyncio.create_task(server.answering.wait())
     await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
     ready.cancel()
+    # What is there by now stays: to look through it again and again, as the collector of cycles
+    # does, would stop everybody for a tenth of a second each time.
+    gc.collect()
+    gc.freeze()
+    watch = LoopWatch()
+    watch.start()
     try:
         yield RunningServer(server, task, f"http://{host}:{listener.getsockname()[1]}")
     finally:
+        watch.stop()
+        gc.unfreeze()
         server.should_exit = True
         await task
         listener.close()
