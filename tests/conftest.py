@@ -5,15 +5,13 @@ deployment do.
 """
 
 import os
-import shutil
-import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.scratch import remove, scratch
 from tests.worlds import Cluster, World
 
 _RUN = "PYTEST_TENANTRY_RUN"
@@ -22,36 +20,24 @@ _RUN = "PYTEST_TENANTRY_RUN"
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the directory that all workers of this run share, reachable for PostgreSQL's user."""
     if not hasattr(config, "workerinput") and _RUN not in os.environ:
-        run = Path(tempfile.mkdtemp(prefix="tenantry-tests-"))
-        run.chmod(0o755)
-        os.environ[_RUN] = str(run)
+        os.environ[_RUN] = str(scratch("tests"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove that directory once the server in it has stopped."""
     if hasattr(config, "workerinput"):
         return
-    _remove(Path(os.environ.pop(_RUN)))
-
-
-def _remove(folder: Path) -> None:
-    """Remove a data directory once the server in it has stopped."""
-    for _ in range(400):
-        if not (folder / "postgres" / "pg" / "postmaster.pid").exists():
-            break
-        time.sleep(0.05)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(Path(os.environ.pop(_RUN)))
 
 
 @contextmanager
 def deployment() -> Iterator[Path]:
     """A data directory of its own for an embedded server, reachable for PostgreSQL's user."""
-    folder = Path(tempfile.mkdtemp(prefix="tenantry-deployment-"))
-    folder.chmod(0o755)
+    folder = scratch("deployment")
     try:
         yield folder
     finally:
-        _remove(folder)
+        remove(folder)
 
 
 @pytest.fixture

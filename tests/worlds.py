@@ -28,7 +28,6 @@ from tenantry.metering.writer import LedgerWriter
 from tenantry.security.audit import AuditLog
 
 _TEMPLATE = "tenantry_template"
-# A power cut would lose a test's data: let it. Killed processes lose nothing all the same.
 _NOT_COPIED = (
     # Settings of roles in the database, and who may connect to it.
     "INSERT INTO pg_db_role_setting SELECT d.oid, s.setrole, s.setconfig FROM pg_db_role_setting s,"
@@ -37,7 +36,9 @@ _NOT_COPIED = (
     "UPDATE pg_database SET datacl = (SELECT datacl FROM pg_database WHERE datname = %(template)s)"
     " WHERE datname = %(name)s",
 )
-_FAST = "-c fsync=off -c full_page_writes=off -c max_connections=300"
+# A power cut would lose a test's data: let it. Killed processes lose nothing all the same.
+# Logins are many, and guard nothing here: without the thousands of rounds that slow a guesser down.
+_FAST = "-c fsync=off -c full_page_writes=off -c max_connections=300 -c scram_iterations=1"
 ALL_SCOPES = frozenset(
     {
         "chat", "data:read", "data:write", "documents:read", "documents:write", "assistants:read",
@@ -60,6 +61,8 @@ class Cluster:
 
     def __enter__(self) -> "Cluster":
         self._server.__enter__()
+        options = "-c allow_system_table_mods=on"  # for what is not copied with a template
+        self._admin = psycopg.connect(self.admin_url("postgres"), autocommit=True, options=options)
         with (self._dir / "template.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._ensure_template()
@@ -71,6 +74,7 @@ class Cluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._admin.close()
         self._server.__exit__(kind, error, trace)
 
     def admin_url(self, database: str) -> str:
@@ -86,32 +90,28 @@ class Cluster:
     def create_database(self) -> str:
         """A fresh migrated database; its name."""
         name = f"t_{random.token_hex(8)}"
-        with psycopg.connect(self.admin_url("postgres"), autocommit=True) as connection:
-            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
-            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(_TEMPLATE)))
-            # Not copied with a template. Migrating anew would take four times as long as all else.
-            connection.execute("SET allow_system_table_mods = on")
-            for copy in _NOT_COPIED:
-                connection.execute(copy, {"name": name, "template": _TEMPLATE})
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        self._admin.execute(statement.format(sql.Identifier(name), sql.Identifier(_TEMPLATE)))
+        # Migrating anew would take four times as long as all else.
+        for copy in _NOT_COPIED:
+            self._admin.execute(copy, {"name": name, "template": _TEMPLATE})
         return name
 
     def drop_database(self, name: str) -> None:
         """Remove a database and everybody's connections to it."""
-        with psycopg.connect(self.admin_url("postgres"), autocommit=True) as connection:
-            statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-            connection.execute(statement.format(sql.Identifier(name)))
+        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+        self._admin.execute(statement.format(sql.Identifier(name)))
 
     def _key(self) -> SigningKey:
         return SigningKey(self.signer.key_id, *self.signer.blocks())
 
     def _ensure_template(self) -> None:
-        with psycopg.connect(self.admin_url("postgres"), autocommit=True) as connection:
-            known = connection.execute(
-                "SELECT FROM pg_database WHERE datname = %s", [_TEMPLATE]
-            ).fetchone()
-            if known is None:
-                statement = sql.SQL("CREATE DATABASE {}")
-                connection.execute(statement.format(sql.Identifier(_TEMPLATE)))
+        find = "SELECT FROM pg_database WHERE datname = %s"
+        if self._admin.execute(find, [_TEMPLATE]).fetchone() is None:
+            password = sql.SQL("ALTER ROLE postgres PASSWORD {}")
+            self._admin.execute(password.format(sql.Literal(self.secrets.admin_password)))
+            create = sql.SQL("CREATE DATABASE {}")
+            self._admin.execute(create.format(sql.Identifier(_TEMPLATE)))
         migrate(self.admin_url(_TEMPLATE), self.secrets, self._key())
 
 
@@ -158,6 +158,8 @@ class World:
                 audit_db = RoleDatabase(pools["audit"])
                 audit = AuditLog(audit_db, bytes.fromhex(secrets.audit_key))
                 ledger_db = RoleDatabase(pools["ledger"])
+                with psycopg.connect(cluster.admin_url(database), autocommit=True) as admin:
+                    acme, globex = (_tenant(admin, mint, name) for name in ("acme", "globex"))
                 world = cls(
                     cluster=cluster,
                     database=database,
@@ -171,8 +173,8 @@ class World:
                     audit=audit,
                     writer=LedgerWriter(ledger_db, mint, cluster.signer, audit),
                     pools=pools,
-                    acme=_tenant(cluster, database, mint, "acme"),
-                    globex=_tenant(cluster, database, mint, "globex"),
+                    acme=acme,
+                    globex=globex,
                 )
                 yield world
         finally:
@@ -187,7 +189,8 @@ class World:
     ) -> TenantContext:
         """Another context of the same tenant; creates the member unless one is given."""
         if member is None:
-            member = _member(self.cluster, self.database, like.tenant, role)
+            with self.admin() as admin:
+                member = _member(admin, like.tenant, role)
         actor = Actor("member", member, role)
         deadline = self.clock.monotonic() + 3600
         return self.mint.mint(like.tenant, actor, scopes, f"req-{new_id()}", deadline)
@@ -205,23 +208,20 @@ class World:
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _tenant(cluster: Cluster, database: str, mint: ContextMint, name: str) -> TenantContext:
+def _tenant(admin: psycopg.Connection[Any], mint: ContextMint, name: str) -> TenantContext:
     tenant = TenantId(new_id())
     insert = "INSERT INTO tenantry.tenants (tenant_id, name) VALUES (%s, %s)"
-    with psycopg.connect(cluster.admin_url(database), autocommit=True) as connection:
-        connection.execute(insert, [tenant, name])
-    member = _member(cluster, database, tenant, "owner")
-    actor = Actor("member", member, "owner")
+    admin.execute(insert, [tenant, name])
+    actor = Actor("member", _member(admin, tenant, "owner"), "owner")
     deadline = SystemClock().monotonic() + 3600
     return mint.mint(tenant, actor, ALL_SCOPES, f"req-{name}", deadline)
 
 
-def _member(cluster: Cluster, database: str, tenant: TenantId, role: Role) -> UUID:
+def _member(admin: psycopg.Connection[Any], tenant: TenantId, role: Role) -> UUID:
     member = new_id()
     insert = (
         "INSERT INTO tenantry.members (tenant_id, member_id, external_id, role) "
         "VALUES (%s, %s, %s, %s)"
     )
-    with psycopg.connect(cluster.admin_url(database), autocommit=True) as connection:
-        connection.execute(insert, [tenant, member, f"{role}-{member}", role])
+    admin.execute(insert, [tenant, member, f"{role}-{member}", role])
     return member

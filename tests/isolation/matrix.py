@@ -7,10 +7,10 @@ is not in it.
 """
 
 import asyncio
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from tests.conftest import deployment
 from tests.isolation import matrix_routes, matrix_tables, matrix_tools
 from tests.isolation.arena import build
 from tests.isolation.served import estate
@@ -72,12 +72,9 @@ async def derive(cluster: Cluster, data_dir: Path) -> dict[str, str]:
 
 def main() -> None:
     """Write the golden file."""
-    with tempfile.TemporaryDirectory(prefix="tenantry-matrix-") as folder:
-        run = Path(folder)
-        run.chmod(0o755)
-        with Cluster(run) as cluster:
-            found = asyncio.run(derive(cluster, run / "data"))
-    GOLDEN.write_text("\n".join([_LEGEND, *(text for text in found.values())]))
+    with deployment() as run, Cluster(run) as cluster:
+        found = asyncio.run(derive(cluster, run / "data"))
+        GOLDEN.write_text("\n".join([_LEGEND, *found.values()]))
 
 
 if __name__ == "__main__":

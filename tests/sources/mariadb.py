@@ -11,7 +11,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.scratch import remove, scratch
 from tests.sources.certificates import Authority
 
 _SERVER = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
@@ -118,7 +118,7 @@ class MariaDB:
 @contextmanager
 def mariadb_server() -> Iterator[MariaDB]:
     """Start a server and take it down afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="tenantry-mariadb-"))
+    folder = scratch("mariadb")
     try:
         authority = Authority.create()
         authority.issue(HOST, folder / "server.crt", folder / "server.key")
@@ -137,7 +137,7 @@ def mariadb_server() -> Iterator[MariaDB]:
             process.kill()
             process.wait()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 def _hand_over(folder: Path) -> list[str]:

@@ -3,11 +3,9 @@
 import asyncio
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from tenantry.db.embedded import Account, EmbeddedPostgres
 from tenantry.db.secrets import Secrets
+from tests.scratch import remove, scratch
 from tests.sources.certificates import Authority
 from tests.sources.tls_front import tls_front
 
@@ -90,8 +89,7 @@ class PostgresServer:
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
     """Start a server and let go of it afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="tenantry-postgres-"))
-    folder.chmod(0o755)
+    folder = scratch("postgres")
     try:
         authority = Authority.create()
         certificate, key, hba = folder / "server.crt", folder / "server.key", folder / "hba.conf"
@@ -114,4 +112,4 @@ def postgres_server() -> Iterator[PostgresServer]:
         ):
             yield PostgresServer(address, authority.certificate, server.url, kept.admin_password)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)

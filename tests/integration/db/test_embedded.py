@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import tenantry
 from tenantry.core.errors import StartupRefused
 from tenantry.db.embedded import Account, EmbeddedPostgres
 from tenantry.db.secrets import Secrets
+from tests.scratch import scratch
 
 _HOLD = """
 import sys
@@ -111,8 +111,7 @@ def is_running(pid: int) -> bool:
 @pytest.fixture
 def home() -> Iterator[Home]:
     """A data directory that PostgreSQL's user can reach; everything is stopped afterwards."""
-    path = Path(tempfile.mkdtemp(prefix="tenantry-embedded-"))
-    path.chmod(0o755)
+    path = scratch("embedded")
     home = Home(path)
     yield home
     while home.processes:

@@ -13,6 +13,7 @@ import pytest
 from tenantry.core.errors import StartupRefused
 from tenantry.db.migrate import SigningKey, migrate
 from tenantry.isolation.roles import check_role, describe_role, refuse_unsafe_role
+from tests.conftest import deployment
 from tests.isolation.conftest import statements_as
 from tests.worlds import Cluster, World
 
@@ -158,10 +159,8 @@ OFFENCES = {
 @pytest.fixture(scope="module")
 def own_cluster() -> Iterator[Cluster]:
     """A server whose roles these tests may spoil."""
-    with tempfile.TemporaryDirectory(prefix="tenantry-roles-") as folder:
-        Path(folder).chmod(0o755)
-        with Cluster(Path(folder)) as cluster:
-            yield cluster
+    with deployment() as folder, Cluster(folder) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,21 @@
 """A real server with a few tenants' databases."""
 
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
+from tests.scratch import remove, scratch
 from tests.sources.tenant_databases import TenantServer
 
 
 @contextmanager
 def serving(tenants: int) -> Iterator[TenantServer]:
     """A server of its own, removed afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="tenantry-tenants-"))
-    folder.chmod(0o755)
+    folder = scratch("tenants")
     with TenantServer(folder, tenants) as server:
         yield server
-    while (folder / "postgres" / "pg" / "postmaster.pid").exists():
-        time.sleep(0.05)
-    shutil.rmtree(folder)
+    remove(folder)
 
 
 @pytest.fixture(scope="package")
