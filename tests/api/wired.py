@@ -80,6 +80,6 @@ async def wired_platform(cluster: Cluster, folder: Path) -> AsyncIterator[Wired]
         ]
         (folder / "providers.json").write_text(json.dumps({"accounts": accounts}))
         async with Service.create(
-            cluster, folder, folder / "providers.json", body_timeout_s=0.5
+            cluster, folder, folder / "providers.json", header_timeout_s=0.5, body_timeout_s=0.5
         ) as service:
             yield Wired(service, provider)

@@ -55,7 +55,7 @@ _KNOWN_TO: Mapping[str, tuple[str, ...]] = {
     "starlette": ("api/",),
     "tabulate": ("cli/output.py", "demo/report.py"),
     "uuid_utils": ("core/ids.py",),
-    "uvicorn": ("api/serving.py",),
+    "uvicorn": ("api/serving.py", "api/connection.py"),
     "xllamacpp": ("providers/local.py",),
 }
 # Declared and not imported: programs, and parts that others load when they are there.

@@ -9,6 +9,7 @@ from typing import Any
 
 import uvicorn
 
+from tenantry.api.connection import bounded
 from tenantry.api.server import build_app
 from tenantry.core.loop_watch import LoopWatch
 from tenantry.platform import Platform
@@ -81,6 +82,8 @@ async def serving(platform: Platform, host: str, port: int) -> AsyncIterator[Run
     listener = listening(host, port)
     config = uvicorn.Config(
         build_app(platform),
+        http=bounded(platform.settings.header_timeout_s),
+        ws="none",
         lifespan="off",
         access_log=False,
         log_level="warning",

@@ -39,6 +39,7 @@ class Settings:
             docs/connectors-mcp.md; empty means none.
         max_upload_bytes: largest document or data file taken.
         request_timeout_s: deadline of one request, in seconds.
+        header_timeout_s: seconds that a request's headers may take to arrive.
         body_timeout_s: seconds that a request's body may take to arrive, and a second more for
             each 16 KiB of it.
         max_steps: model calls in one answer, at most.
@@ -62,6 +63,7 @@ class Settings:
     mcp_commands_file: Path | None = None
     max_upload_bytes: int = 64 * 1024 * 1024
     request_timeout_s: float = 120.0
+    header_timeout_s: float = 20.0
     body_timeout_s: float = 20.0
     max_steps: int = 8
     vault_keys: str = ""
@@ -115,7 +117,7 @@ def _convert(variable: str, name: str, text: str) -> object:
             return Path(text).expanduser()
         if name in _INTEGERS:
             return int(text)
-        if name in {"request_timeout_s", "body_timeout_s"}:
+        if name in {"request_timeout_s", "header_timeout_s", "body_timeout_s"}:
             return float(text)
     except ValueError as error:
         raise StartupRefused(f"{variable} is not a number.") from error

@@ -47,17 +47,18 @@ class AdaptiveLimit:
         self._limit = max(float(self._bounds.least), self._limit * _CUT)
         return True
 
-    def troubled(self, tenant: TenantId, active: int, now: float) -> bool:
+    def troubled(self, tenant: TenantId, now: float, *, is_shared: bool) -> bool:
         """A call failed or timed out; whether the limit fell.
 
         That says something of the account only when calls of two tenants say it within ten
-        seconds, or of the only one there is: one tenant's endless prompts slow down nobody else.
+        seconds, or of the only one that was here lately (`is_shared` is false): one tenant's
+        endless prompts slow down nobody else.
         """
         self._hints.pop(tenant, None)
         self._hints[tenant] = now
         while len(self._hints) > _MOST_HINTS or now - next(iter(self._hints.values())) > _HINT_S:
             del self._hints[next(iter(self._hints))]
-        return len(self._hints) >= min(2, max(1, active)) and self.overloaded(now)
+        return len(self._hints) >= (2 if is_shared else 1) and self.overloaded(now)
 
     def answered(self, now: float, *, is_full: bool) -> bool:
         """A call was answered; `is_full`: all slots were taken. Whether the limit rose."""

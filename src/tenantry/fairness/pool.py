@@ -166,7 +166,7 @@ class Pool:
     def troubled(self, tenant: TenantId) -> None:
         """A call of a tenant failed or took too long."""
         now, before = self._clock.monotonic(), self._limit.value
-        if self._limit.troubled(tenant, self.scheduler.active, now):
+        if self._limit.troubled(tenant, now, is_shared=self.scheduler.is_shared(now)):
             self._resize(before, now)
 
     def wait_s(self, place: Place) -> float:

@@ -194,9 +194,11 @@ class Scheduler:
 
     def headroom(self, now: float) -> int:
         """Free slots that are kept for tenants below their share."""
-        if self.active > 1 or now - self._shared_at < _RECENT_S:
-            return self._shared
-        return self._alone
+        return self._shared if self.is_shared(now) else self._alone
+
+    def is_shared(self, now: float) -> bool:
+        """Whether more than one tenant is here, or was lately."""
+        return self.active > 1 or now - self._shared_at < _RECENT_S
 
     def share(self, place: Place) -> float:
         """Slots that are the tenant's among those who are here; room for a newcomer is left."""

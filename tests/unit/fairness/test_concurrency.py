@@ -42,20 +42,20 @@ def test_it_rises_by_one_a_second_only_while_all_slots_are_used() -> None:
 def test_failures_of_one_tenant_among_many_do_not_lower_it_and_those_of_two_do() -> None:
     limit = AdaptiveLimit(BOUNDS)
     for second in range(100):
-        assert not limit.troubled(ACME, active=2, now=float(second))
+        assert not limit.troubled(ACME, float(second), is_shared=True)
     assert limit.value == 50
-    assert limit.troubled(GLOBEX, active=2, now=100.0)
+    assert limit.troubled(GLOBEX, 100.0, is_shared=True)
     assert limit.value == 40
 
 
 @pytest.mark.req("FAIR-1")
 def test_failures_of_the_only_tenant_lower_it() -> None:
     limit = AdaptiveLimit(BOUNDS)
-    assert limit.troubled(ACME, active=1, now=0.0)
+    assert limit.troubled(ACME, 0.0, is_shared=False)
 
 
 @pytest.mark.req("FAIR-2")
 def test_failures_long_apart_are_no_hint() -> None:
     limit = AdaptiveLimit(BOUNDS)
-    limit.troubled(ACME, active=2, now=0.0)
-    assert not limit.troubled(GLOBEX, active=2, now=11.0)
+    limit.troubled(ACME, 0.0, is_shared=True)
+    assert not limit.troubled(GLOBEX, 11.0, is_shared=True)
