@@ -17,8 +17,10 @@ help: ## Show the targets
 demo: $(READY) ## Show two tenants on one platform; ARGS=--no-serve ends after the show
 	@$(BIN)/tenantry demo $(ARGS)
 
+# In the order of the folders: the long files of tests/acceptance first, the many short ones of
+# tests/unit last. Files with few tests would else come last, and the longest have the fewest.
 test: $(READY) ## Run the tests, in parallel and offline
-	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not soak" $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak" $(ARGS)
 
 check: $(READY) ## Format, lint, types, layers, style gates, generated documents
 	@$(BIN)/python tools/check.py $(ARGS)
