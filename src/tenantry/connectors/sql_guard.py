@@ -20,7 +20,7 @@ from sqlglot.errors import SqlglotError
 from tenantry.connectors.sql_columns import confine
 from tenantry.connectors.sql_refusals import NotAllowed, Reason, Refused, explain, mistake
 from tenantry.connectors.sql_relations import Relation, resolve
-from tenantry.connectors.sql_syntax import read, reread
+from tenantry.connectors.sql_syntax import read, reread, shape
 from tenantry.connectors.sql_unreadable import judged
 from tenantry.connectors.sql_vocabulary import VOCABULARIES, Dialect
 from tenantry.connectors.sql_writing import write
@@ -90,8 +90,9 @@ def _approve(sql: str, scope: Scope) -> Approved:
         stored = resolve(tree, scope.dialect, scope.relations)
         confine(tree, scope.dialect, stored, scope.columns)
         _impose_limit(tree, scope.max_rows)
+        meant = shape(tree)
         text = write(tree, scope.dialect)
-        if reread(text, scope.dialect, tree):
+        if reread(text, scope.dialect, meant):
             return Approved(text, frozenset(stored.values()))
     raise NotAllowed("statement", "", "The SQL cannot be written back exactly; simplify it.")
 

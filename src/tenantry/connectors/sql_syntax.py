@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import sqlglot
 from sqlglot import Token, TokenType, exp
 
+from tenantry.connectors.sql_parsing import parsed
 from tenantry.connectors.sql_refusals import NotAllowed, mistake, short, unknown_function
 from tenantry.connectors.sql_vocabulary import VOCABULARIES, Dialect, Vocabulary
 
@@ -36,7 +37,7 @@ def read(text: str, dialect: Dialect) -> exp.Query:
     """
     tokens = _tokens(text, dialect)
     vocabulary = VOCABULARIES[dialect]
-    tree = sqlglot.Dialect.get_or_raise(dialect).parser().parse(tokens, text)[0]
+    tree = parsed(tokens, text, dialect)
     if not isinstance(tree, exp.Select | exp.SetOperation | exp.Subquery):
         kind = type(tree).__name__
         raise NotAllowed("statement", kind, f"Only a SELECT can be run here, not {kind}.")
@@ -45,14 +46,40 @@ def read(text: str, dialect: Dialect) -> exp.Query:
     return tree
 
 
-def reread(text: str, dialect: Dialect, written: exp.Query) -> bool:
-    """Whether `text`, which was written from `written`, is read as that same tree again."""
+def reread(text: str, dialect: Dialect, written: Sequence[object]) -> bool:
+    """Whether `text`, written from a tree of the shape `written`, is read as that tree again."""
     tokens = _tokens(text, dialect)
-    tree = sqlglot.Dialect.get_or_raise(dialect).parser().parse(tokens, text)[0]
-    if tree is None or tree != written:
+    tree = parsed(tokens, text, dialect)
+    if tree is None or shape(tree) != written:
         return False
     check_calls(tokens, tree, VOCABULARIES[dialect])
     return True
+
+
+def shape(tree: exp.Expr) -> list[object]:
+    """All that a tree says, in one list: two trees of one shape are equal.
+
+    Taken before a tree is written, so that writing may change the tree instead of a copy of it.
+    What is equal is what sqlglot takes for equal: outside names and literals case does not count.
+    """
+    found: list[object] = []
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        kind = type(node)
+        found.append(kind)
+        for name in sorted(node.args):
+            value = node.args[name]
+            values = value if isinstance(value, list) else [value]
+            for each in values:
+                if isinstance(each, exp.Expr):
+                    found.append(name)
+                    waiting.append(each)
+                elif each is not None and each is not False:
+                    exact = kind._hash_raw_args or not isinstance(each, str)
+                    found += (name, each if exact else each.lower())
+        found.append(None)  # where a node ends: what follows belongs to another
+    return found
 
 
 def _tokens(text: str, dialect: Dialect) -> list[Token]:

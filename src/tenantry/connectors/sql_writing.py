@@ -40,10 +40,10 @@ class _TenantryMySQL(MySQL):
 
 
 def write(tree: exp.Expr, dialect: Dialect) -> str:
-    """The text of `tree`, without comments.
+    """The text of `tree`, without comments; the tree is used up, it may be another afterwards.
 
     Raises:
         UnsupportedError: the dialect cannot say it.
     """
     target = _TenantryMySQL if dialect == "mysql" else dialect
-    return tree.sql(target, comments=False, unsupported_level=ErrorLevel.IMMEDIATE)
+    return tree.sql(target, copy=False, comments=False, unsupported_level=ErrorLevel.IMMEDIATE)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantry.connectors.sql_guard import Approved, Refused, Scope, check
-from tenantry.connectors.sql_vocabulary import Dialect
+from tenantry.connectors.sql_vocabulary import DIALECTS, Dialect
 from tests.unit.connectors.statements import legitimate, malformed, sample_tables
 
 _TABLES = (("flights",), ("airlines",), ("weather",), ("invoices",))
@@ -176,6 +176,28 @@ def test_what_mysql_would_execute_inside_a_comment_is_dropped() -> None:
     statement = "SELECT 1 /*!50000 UNION SELECT password FROM mysql.user */"
     decided = check(statement, Scope("mysql", [], 11))
     assert decided == Approved("SELECT 1 LIMIT 11", frozenset())
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    ("opening", "middle", "closing"),
+    [
+        ("SELECT * FROM flights ", "JOIN flights ", ""),
+        ("SELECT ", "timestamp(", "1"),
+        ("SELECT ", "int(", "1"),
+        ("SELECT ", "[", "1"),
+        ("SELECT * FROM ", "(flights JOIN ", "flights"),
+    ],
+)
+def test_a_statement_that_can_be_read_in_many_ways_is_refused_soon(
+    dialect: Dialect, opening: str, middle: str, closing: str
+) -> None:
+    # Each level doubles the ways at least: unbounded, these would take longer than anyone waits.
+    ends = {"(": ")", "[": "]"}.get(middle.strip()[-1], "")
+    statement = f"{opening}{middle * 60}{closing}{ends * 60}"
+    decided = check(statement, Scope(dialect, [("flights",)], 11))
+    assert isinstance(decided, Refused)
+    assert decided.reason != "syntax", "an attack on everybody's time would leave no trace"
 
 
 @given(st.text(max_size=200))
