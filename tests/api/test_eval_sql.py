@@ -71,6 +71,7 @@ async def test_answers_are_scored_by_their_rows(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 async def test_a_model_that_knows_everything_is_right_everywhere(
     modelled: Service, provider: ScriptedProvider
 ) -> None:
