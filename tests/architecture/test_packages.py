@@ -18,6 +18,7 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+) \\$", re.MULTILINE)
 _DISTRIBUTIONS = {
     "docx": "python-docx",
     "jwt": "pyjwt",
+    "pdfminer": "pdfminer-six",
     "pptx": "python-pptx",
     "psycopg_pool": "psycopg",
 }
