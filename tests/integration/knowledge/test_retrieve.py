@@ -266,6 +266,10 @@ async def test_a_search_reads_its_own_chunks_by_primary_key_however_large_the_ne
     _fill_neighbour(quick.world, documents=1500, chunks=4)
     plan = await _plan(quick, quick.world.acme, "refunds rule", setting)
     assert "Seq Scan on chunk" not in plan
+    # Of the version that was named, by the key, not by a filter after it.
+    conditions = [line for line in plan.splitlines() if "version" in line]
+    assert conditions
+    assert all("Index Cond" in line for line in conditions)
     # Of the neighbour's 6,000 chunks none was looked at and thrown away; of its documents some.
     thrown_away = [int(n) for n in re.findall(r"Rows Removed by Filter: (\d+)", plan)]
     assert sum(thrown_away) < 3 * 2000
