@@ -41,6 +41,7 @@ from tenantry.providers.registry import ProviderRegistry
 from tenantry.security.auth import Authenticator
 from tenantry.security.egress.guard import EgressGuard
 from tenantry.security.egress.policy import EgressPolicy
+from tenantry.security.groups import Groups
 from tenantry.security.members import Members
 from tenantry.security.operators import Operators
 from tenantry.security.tokens import TokenIssuer
@@ -66,6 +67,7 @@ class People:
     authenticator: Authenticator
     operators: Operators
     members: Members
+    groups: Groups
     tenants: TenantDirectory
 
     @classmethod
@@ -81,6 +83,7 @@ class People:
             ),
             operators=Operators(operator, pepper, base.audit, base.clock),
             members=Members(base.db, pepper, base.audit, standing, base.clock),
+            groups=Groups(base.db, base.audit),
             tenants=TenantDirectory(operator),
         )
 

@@ -54,6 +54,7 @@ from tenantry.providers.registry import KEYLESS
 from tenantry.security.audit import AuditLog
 from tenantry.security.auth import Authenticator
 from tenantry.security.cursors import START, Cursors
+from tenantry.security.groups import Groups
 from tenantry.security.members import Members
 from tenantry.security.operators import Operators
 from tenantry.security.standing import Standing
@@ -86,6 +87,7 @@ class Platform:
     tokens: TokenIssuer
     operators: Operators
     members: Members
+    groups: Groups
     tenants: TenantDirectory
     ledger: Ledger
     reports: UsageReports
@@ -205,6 +207,7 @@ def _build(stack: AsyncExitStack, base: Foundation) -> Platform:
         tokens=people.tokens,
         operators=people.operators,
         members=people.members,
+        groups=people.groups,
         tenants=people.tenants,
         ledger=ledger,
         reports=UsageReports(db),

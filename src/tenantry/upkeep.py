@@ -114,7 +114,8 @@ class Upkeep:
         """A context in which background work of the platform's own acts for one tenant."""
         actor = Actor("worker", uuid5(NAMESPACE_OID, f"tenantry:{task}"), "worker")
         deadline = self.base.clock.monotonic() + _LONGEST_TASK_S
-        return self.base.mint.mint(tenant, actor, frozenset(), f"worker-{task}", deadline)
+        request = f"worker-{task}"
+        return self.base.mint.mint(tenant, actor, frozenset(), request, deadline, "everything")
 
     def reaper(self) -> LeaseReaper:
         """Settles the leases of replicas that were killed."""

@@ -7,6 +7,7 @@ READABLE = (
     "vault_secrets", "suspended_operations", "approvals", "vector_shelves", "chunk_vectors",
     "searchable_documents", "jobs", "job_inputs", "job_shares", "budget_plans", "budgets",
     "budget_counters", "budget_leases", "budget_alerts", "model_policies", "provider_accounts",
+    "groups", "group_members", "audiences", "chunk_embeddings", "vector_versions",
 )  # fmt: skip
 LOOK = " UNION ALL ".join(f"SELECT t::text AS row FROM tenantry.{name} AS t" for name in READABLE)
 FOREIGN = "SELECT content FROM tenantry.messages WHERE tenant_id = %(globex)s"

@@ -61,6 +61,8 @@ BODIES: Mapping[tuple[str, str], Callable[[Ids], Mapping[str, Any]]] = {
     ("PUT", "/v1/operator/weights"): _json(lambda _: {"provider": "none-such"}),
     ("POST", "/v1/members"): _json(lambda _: {"external_id": _name("m"), "role": "viewer"}),
     ("PATCH", "/v1/members/{member_id}"): _json(lambda _: {"display_name": _name("n")}),
+    ("POST", "/v1/groups"): _json(lambda _: {"name": _name("g")}),
+    ("PUT", "/v1/documents/{document_id}/access"): _json(lambda _: {"groups": []}),
     ("POST", "/v1/keys"): _json(lambda ids: {"name": _name("k"), **ids}),
     ("POST", "/v1/keys/{key_id}/rotate"): _json(lambda _: {"overlap_s": 60}),
     ("POST", "/v1/assistants"): _json(lambda _: {"name": _name("a"), "instructions": "Brief."}),

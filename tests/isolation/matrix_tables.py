@@ -51,6 +51,7 @@ def doors(arena: Arena) -> Mapping[str, Door]:
     """How each actor comes to the database."""
     found: dict[str, Door] = {
         "acme": lambda: _acme(arena),
+        "acme-keeping": lambda: _acme(arena, keeping=True),
         "app-no-context": lambda: _as_role(arena, "app", "RESET ROLE"),
         "tenant-no-context": lambda: _as_role(arena, "app", "SET LOCAL ROLE tenantry_tenant"),
         "break-glass-on-acme": lambda: _break_glass(arena),
@@ -61,10 +62,10 @@ def doors(arena: Arena) -> Mapping[str, Door]:
 
 
 @asynccontextmanager
-async def _acme(arena: Arena) -> AsyncIterator[Statements]:
+async def _acme(arena: Arena, *, keeping: bool = False) -> AsyncIterator[Statements]:
     async with arena.pool() as pool:
         try:
-            async with arena.door(pool).tenant(arena.acme.ctx) as tx:
+            async with arena.door(pool).tenant(arena.acme.ctx, keeping=keeping) as tx:
                 yield tx
                 raise EndOfAttackError
         except EndOfAttackError:

@@ -113,6 +113,12 @@ class Tenant:
         """The id of a new key of the owner."""
         return str(made(await self.owner.post("/v1/keys", {"name": self.fresh_name("key")}))["id"])
 
+    async def group(self) -> str:
+        """The id of a new group."""
+        return str(
+            made(await self.owner.post("/v1/groups", {"name": self.fresh_name("group")}))["id"]
+        )
+
     async def assistant(self) -> Mapping[str, Any]:
         """A new assistant."""
         body = {"name": self.fresh_name("assistant"), "instructions": "Be brief."}
@@ -238,6 +244,7 @@ class Tenant:
         makers: dict[str, Callable[[], Awaitable[Any]]] = {
             "member_id": self.member,
             "key_id": self.key,
+            "group_id": self.group,
             "assistant_id": self.assistant,
             "conversation_id": self.conversation,
             "document_id": self.document,

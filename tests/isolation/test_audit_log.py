@@ -269,7 +269,7 @@ async def test_only_the_audit_role_calls_the_functions(
 @pytest.mark.req("SEC-4")
 async def test_refusal_survives_the_rollback_of_the_attack(world: World) -> None:
     async def attack() -> None:
-        async with world.db.tenant(world.acme) as tx:
+        async with world.db.tenant(world.acme, keeping=True) as tx:
             await tx.execute(b"UPDATE tenantry.members SET display_name = 'half'")
             await world.audit.record(event(world, 7))
             raise BoundaryCrossed

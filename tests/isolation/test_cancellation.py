@@ -151,7 +151,7 @@ async def test_work_that_breaks_unexpectedly_closes_its_connection(
         seen: list[Connection] = []
 
         async def work() -> None:
-            async with door.tenant(arena.acme.ctx) as tx:
+            async with door.tenant(arena.acme.ctx, keeping=True) as tx:
                 seen.append(tx._connection)
                 await tx.execute(b"UPDATE tenantry.members SET display_name = 'half'")
                 raise error
@@ -170,7 +170,7 @@ async def test_error_of_ours_rolls_back_and_keeps_the_connection(arena: Arena) -
         seen: list[Connection] = []
 
         async def work() -> None:
-            async with door.tenant(arena.acme.ctx) as tx:
+            async with door.tenant(arena.acme.ctx, keeping=True) as tx:
                 seen.append(tx._connection)
                 await tx.execute(b"UPDATE tenantry.members SET display_name = 'half'")
                 raise TenantryError

@@ -109,6 +109,23 @@ OFFENCES = {
         " WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));",
         {"tenant-policy", "further-policy"},
     ),
+    "readers-of-documents-withdrawn": (
+        "DROP POLICY readers ON tenantry.chunks;",
+        {"restriction"},
+    ),
+    "readers-of-documents-permissive": (
+        "DROP POLICY readers ON tenantry.chunks; CREATE POLICY readers ON tenantry.chunks"
+        " TO tenantry_tenant USING (audience = 0) WITH CHECK (audience = 0);",
+        {"restriction", "further-policy"},
+    ),
+    "memberships-written-by-anybody": (
+        "ALTER POLICY own ON tenantry.group_members WITH CHECK (true);",
+        {"restriction", "further-policy"},
+    ),
+    "table-with-an-audience-open-to-all": (
+        _WHOLE + "ALTER TABLE tenantry.gadgets ADD COLUMN audience integer NOT NULL;",
+        {"restriction"},
+    ),
     "second-policy-undeclared": (
         "CREATE POLICY more ON tenantry.messages FOR SELECT TO tenantry_tenant USING (true);",
         {"further-policy"},
@@ -300,8 +317,9 @@ async def test_every_declaration_is_used(cluster: Cluster, database: str) -> Non
             b"SELECT oid::regproc::text AS name FROM pg_proc WHERE prosecdef"
         )
     existing = {(p["relation"], p["policyname"]) for p in policies}
-    assert {(p.relation, p.name) for p in declared.FURTHER_POLICIES} <= existing
-    assert all(policy.reason for policy in declared.FURTHER_POLICIES)
+    known = declared.FURTHER_POLICIES | declared.RESTRICTIONS
+    assert {(p.relation, p.name) for p in known} <= existing
+    assert all(policy.reason for policy in known)
     assert set(declared.PLATFORM_TABLES) <= {t["name"] for t in tables}
     assert set(declared.DEFINERS) == {f["name"] for f in functions}
 

@@ -59,7 +59,7 @@ def ask(arena: Arena, question: str, thing: UUID, name: str) -> tuple[Any, ...]:
     parameters = {
         "acme": arena.acme.tenant, "globex": arena.globex.tenant, "id": thing, "name": name,
     }  # fmt: skip
-    with as_acme(arena) as acme:
+    with as_acme(arena, "k") as acme:
         acme.execute("BEGIN")
         try:
             cursor = acme.execute(question.encode(), parameters)

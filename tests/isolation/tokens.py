@@ -17,10 +17,17 @@ def sign(signer: ContextSigner, body: str) -> str:
 
 
 def body(
-    tenant: UUID, pid: int, *, key_id: str = "k1", life_s: int = 300, actor: UUID | None = None
+    tenant: UUID,
+    pid: int,
+    *,
+    key_id: str = "k1",
+    life_s: int = 300,
+    actor: UUID | None = None,
+    view: str = "g",
 ) -> str:
     """The part of a token that is signed."""
-    return f"{key_id}{tenant.hex}{(actor or tenant).hex}{int(time.time()) + life_s:010d}{pid}"
+    expiry = int(time.time()) + life_s
+    return f"{key_id}{tenant.hex}{(actor or tenant).hex}{expiry:010d}{view}{pid}"
 
 
 def forgeries(signer: ContextSigner, victim: UUID, own: UUID, pid: int) -> dict[str, str]:

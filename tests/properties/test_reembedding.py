@@ -63,7 +63,7 @@ class Library:
         ]
         passages = [NewPassage(c.number, c.text, "", 1, c.start, c.end) for c in chunks]
         upload, digest = Upload(f"{self.count}.txt", None, b"x"), document_id.bytes * 2
-        prepared = Prepared(upload, digest, "text", 1, "english", passages, embedded)
+        prepared = Prepared(upload, digest, 0, "text", 1, "english", passages, embedded)
         async with changing.world.db.tenant(self.ctx) as tx:
             await changing.ingestor.store(tx, prepared, document_id)
         self.texts[document_id] = texts

@@ -217,6 +217,18 @@ class QueryBody(Body):
     to_file: bool = False
 
 
+class GroupBody(Body):
+    """A group of members to add."""
+
+    name: Name
+
+
+class AccessBody(Body):
+    """The groups whose members may read a document; none of them: every member may."""
+
+    groups: Annotated[list[Name], Field(max_length=100)]
+
+
 class SearchBody(Body):
     """A search in the tenant's documents; what is left out does not narrow it."""
 

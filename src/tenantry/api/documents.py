@@ -4,8 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
+from pydantic import StringConstraints
 
-from tenantry.api.bodies import SearchBody
+from tenantry.api.bodies import NAME_PATTERN, AccessBody, SearchBody
 from tenantry.api.credentials import platform_of, tenant
 from tenantry.api.jobs import job_json
 from tenantry.api.members import Limit, known_id
@@ -18,21 +19,24 @@ _KINDS = "Markdown, text, HTML, PDF, DOCX, PPTX, XLSX, CSV, EML or a ZIP of thes
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 _AT_ONCE_BYTES = 1024 * 1024
+_Group = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """What a client calls a document, and where it says that it comes from."""
+    """What a client calls a document, where it comes from, and for whom it is."""
 
     title: str | None
     source: str | None
+    groups: tuple[str, ...] | None
 
 
 def _named(
     title: Annotated[str | None, Form(max_length=300)] = None,
     source: Annotated[str | None, Form(min_length=1, max_length=300)] = None,
+    groups: Annotated[list[_Group] | None, Form(max_length=100)] = None,
 ) -> _Named:
-    return _Named(title, source)
+    return _Named(title, source, None if groups is None else tuple(groups))
 
 
 def document_json(found: Document) -> dict[str, Any]:
@@ -80,6 +84,8 @@ async def add_document(
     """Add a document; the same bytes give the same document back.
 
     With a `source`, such as a path, it takes the place of the version before under that source.
+    With `groups`, only their members may read it: for groups of one's own, or for any by an admin.
+    Without, it is for everybody, or for whom the version before is.
     Up to 1 MiB it is there when the answer comes. A larger one, or with `wait=false`, is left to
     the workers: the answer is 202 with a job, in whose `document_id` it will be.
     """
@@ -88,7 +94,7 @@ async def add_document(
     if not name:
         raise InvalidRequest("A document needs a title or a file name.")
     content = await upload_bytes(file, platform.settings.max_upload_bytes)
-    upload = Upload(name, file.content_type, content, named.source)
+    upload = Upload(name, file.content_type, content, named.source, named.groups)
     if wait if wait is not None else len(content) <= _AT_ONCE_BYTES:
         return document_json(await platform.ingestor.ingest(ctx, upload))
     accepted = await platform.ingestor.accept(ctx, upload)
@@ -114,6 +120,18 @@ async def get_document(
 ) -> dict[str, Any]:
     """One document, without its text."""
     return document_json(await platform_of(request).documents.get(ctx, known_id(document_id)))
+
+
+@router.put("/{document_id}/access")
+async def restrict_document(
+    request: Request,
+    document_id: str,
+    body: AccessBody,
+    ctx: Annotated[TenantContext, tenant("members:write")],
+) -> dict[str, Any]:
+    """Say who may read a document: the members of some groups, or, of none, everybody; at once."""
+    document = known_id(document_id)
+    return document_json(await platform_of(request).documents.restrict(ctx, document, body.groups))
 
 
 @router.delete("/{document_id}", status_code=204)

@@ -27,6 +27,7 @@ from tenantry.api import (
     documents,
     embedder,
     fairness,
+    groups,
     health,
     jobs,
     members,
@@ -93,7 +94,7 @@ def build_resources(platform: Platform | None) -> FastAPI:
     app.state.platform = platform
     for room in (
         approvals,
-        health, tenants, members, assistants, conversations, documents, connectors, tables,
+        health, tenants, members, groups, assistants, conversations, documents, connectors, tables,
         jobs, results, patterns, usage, budgets, fairness, audit, break_glass, pools,
         provider_accounts, model_policy, embedder, models,
     ):  # fmt: skip

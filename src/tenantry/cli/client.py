@@ -3,7 +3,7 @@
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,12 +53,13 @@ class Client:
         asyncio.run(self.call("DELETE", path))
 
     def upload(
-        self, path: str, name: str, content: bytes, fields: Mapping[str, str]
+        self, path: str, name: str, content: bytes, fields: Mapping[str, str | Sequence[str]]
     ) -> dict[str, Any]:
-        """POST a file as multipart form data."""
+        """POST a file as multipart form data; a field of several values is repeated."""
         form = aiohttp.FormData()
-        for field_name, value in fields.items():
-            form.add_field(field_name, value)
+        for field_name, given in fields.items():
+            for value in [given] if isinstance(given, str) else given:
+                form.add_field(field_name, value)
         form.add_field("file", io.BytesIO(content), filename=name)
         return asyncio.run(self.call("POST", path, data=form))
 

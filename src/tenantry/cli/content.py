@@ -26,6 +26,7 @@ DATA_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 @click.option(
     "--no-wait", is_flag=True, help="Leave documents to the workers, and show their jobs."
 )
+@click.option("--group", "groups", multiple=True, help="Only its members may read; repeatable.")
 @click.option(
     "--watch",
     is_flag=True,
@@ -33,7 +34,12 @@ DATA_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 )
 @json_option
 def ingest(
-    places: tuple[str, ...], connector: str | None, no_wait: bool, watch: bool, as_json: bool
+    places: tuple[str, ...],
+    connector: str | None,
+    no_wait: bool,
+    groups: tuple[str, ...],
+    watch: bool,
+    as_json: bool,
 ) -> None:
     """Add files, whole folders, or the objects of a bucket, to the knowledge of a tenant.
 
@@ -43,7 +49,7 @@ def ingest(
     client = Client.from_environment()
     sources = [file_source(place) for place in places]
     if watch:
-        _watch(client, sources, alone=not (connector or no_wait))
+        _watch(client, sources, alone=not (connector or no_wait or groups))
         return
     files = sorted((f for source in sources for f in source.files()), key=lambda f: f.source)
     connector_id = _connector(client, connector) if connector else ""
@@ -52,7 +58,7 @@ def ingest(
     with click.progressbar(files, label="ingesting", file=sys.stderr) as progress:
         for file in progress:
             try:
-                done.append(_add(client, file, connector_id, no_wait=no_wait))
+                done.append(_add(client, file, connector_id, groups, no_wait=no_wait))
             except (click.ClickException, OSError) as error:
                 failed.append(f"{file.source}: {getattr(error, 'message', error)}")
     show_rows(done, as_json, () if as_json else ("file", "as", "id", "parts"))
@@ -139,7 +145,9 @@ def _connector(client: Client, name: str) -> str:
     return str(client.post("/v1/connectors", {"name": name, "kind": "files"})["id"])
 
 
-def _add(client: Client, file: SourceFile, connector_id: str, *, no_wait: bool) -> dict[str, Any]:
+def _add(
+    client: Client, file: SourceFile, connector_id: str, groups: tuple[str, ...], *, no_wait: bool
+) -> dict[str, Any]:
     name, content = Path(file.name), file.read()
     if connector_id and name.suffix.lower() in DATA_SUFFIXES:
         table = name.stem.lower().replace("-", "_").replace(" ", "_")
@@ -147,7 +155,7 @@ def _add(client: Client, file: SourceFile, connector_id: str, *, no_wait: bool) 
         added = client.upload(path, file.name, content, {"table": table})
         return {"file": file.source, "as": "table", "id": added["name"], "parts": added["rows"]}
     path = f"/v1/documents{'?wait=false' if no_wait else ''}"
-    added = client.upload(path, file.name, content, {})
+    added = client.upload(path, file.name, content, {"groups": groups})
     if no_wait and added.get("object") == "job":
         return {"file": file.source, "as": "job", "id": added["id"], "parts": ""}
     document = when_done(client, added)

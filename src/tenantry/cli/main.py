@@ -43,6 +43,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "approval": ("tenantry.cli.approvals:approval", "Approve calls that change something."),
         "vault": ("tenantry.cli.vault:vault", "Look after the keys that seal credentials."),
         "ingest": ("tenantry.cli.content:ingest", "Add documents and data files."),
+        "group": ("tenantry.cli.groups:group", "Keep groups of members."),
+        "document": ("tenantry.cli.groups:document", "Say who may read which documents."),
         "jobs": ("tenantry.cli.jobs:jobs", "Look after what is done in the background."),
         "search": ("tenantry.cli.content:search", "Find passages in the documents."),
         "ask": ("tenantry.cli.content:ask", "Ask an assistant."),

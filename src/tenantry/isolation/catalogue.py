@@ -25,6 +25,7 @@ class Relation:
     options: tuple[str, ...]
     has_tenant: bool
     has_rules: bool
+    has_audience: bool = False
 
     @property
     def is_tenant_table(self) -> bool:

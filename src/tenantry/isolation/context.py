@@ -20,6 +20,10 @@ from tenantry.core.ids import MemberId, TenantId
 
 ActorKind = Literal["member", "operator", "worker"]
 Role = Literal["owner", "admin", "analyst", "viewer", "operator", "worker"]
+Sight = Literal["groups", "open", "everything"]
+"""Which documents of its tenant a context sees: those its member's groups may read, only those that
+are open to all, or everything, which is for work of the platform's own."""
+_KEEPERS = frozenset({"owner", "admin"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class TenantContext:
         scopes: what the actor may do, such as `chat` or `documents:write`.
         request_id: the request this belongs to; in every log line and audit event.
         deadline: monotonic clock reading, in seconds, after which work must stop.
+        sees: which documents of the tenant.
         seal: MAC over the fields above; made by `ContextMint` only.
     """
 
@@ -66,6 +71,12 @@ class TenantContext:
     request_id: str
     deadline: float
     seal: bytes = field(repr=False, compare=False)
+    sees: Sight = "groups"
+
+    @property
+    def keeps_access(self) -> bool:
+        """Whether the actor may keep the tenant's groups, access lists, members and keys."""
+        return self.sees == "groups" and self.actor.role in _KEEPERS
 
     @property
     def member(self) -> MemberId:
@@ -129,10 +140,11 @@ class ContextMint:
         scopes: frozenset[str],
         request_id: str,
         deadline: float,
+        sees: Sight = "groups",
     ) -> TenantContext:
-        """A sealed context for `actor` in `tenant`."""
-        seal = self._seal(tenant, actor, scopes, request_id, deadline)
-        ctx = TenantContext(tenant, actor, scopes, request_id, deadline, seal)
+        """A sealed context for `actor` in `tenant`, which sees these of its documents."""
+        seal = self._seal(tenant, actor, scopes, request_id, deadline, sees)
+        ctx = TenantContext(tenant, actor, scopes, request_id, deadline, seal, sees)
         self._remember(ctx)
         return ctx
 
@@ -145,7 +157,9 @@ class ContextMint:
         # The very object that was made or checked before, which cannot change; not one like it.
         if self._genuine.get(ctx.seal) is ctx:
             return
-        expected = self._seal(ctx.tenant, ctx.actor, ctx.scopes, ctx.request_id, ctx.deadline)
+        expected = self._seal(
+            ctx.tenant, ctx.actor, ctx.scopes, ctx.request_id, ctx.deadline, ctx.sees
+        )
         if not hmac.compare_digest(expected, ctx.seal):
             raise ContextInvalid
         self._remember(ctx)
@@ -162,10 +176,11 @@ class ContextMint:
         scopes: frozenset[str],
         request_id: str,
         deadline: float,
+        sees: Sight,
     ) -> bytes:
         fields = (
             tenant.hex, actor.kind, actor.id.hex, actor.role, actor.key_id and actor.key_id.hex,
-            self._text(scopes), request_id, deadline,
+            self._text(scopes), request_id, deadline, sees,
         )  # fmt: skip
         # A literal of Python's: each text is quoted and what is in it escaped, so that no field's
         # content can be moved into its neighbour.

@@ -13,6 +13,12 @@ OWNER_ROLE = "tenantry_owner"
 OWN_ROWS = "(tenant_id = ( SELECT tenantry.current_tenant() AS current_tenant))"
 """The tenant policy's USING and WITH CHECK, as `pg_get_expr` prints it."""
 
+OPEN_OR_READABLE = (
+    "((audience = 0) OR (audience = ANY (( SELECT tenantry.readable_audiences() "
+    "AS readable_audiences)::integer[])))"
+)
+"""Which rows of a document are seen: those open to all, and those of the actor's audiences."""
+
 BREAK_GLASS_ROWS = "(tenant_id = ( SELECT tenantry.break_glass_tenant() AS break_glass_tenant))"
 """The condition of the policies for break-glass reading."""
 
@@ -41,6 +47,7 @@ class FurtherPolicy:
         reason: why rows of several tenants may be reached.
         condition: USING, as `pg_get_expr` prints it; None if absent.
         check: WITH CHECK, likewise.
+        is_permissive: whether it lets rows in; if not, it takes some of them away.
     """
 
     relation: str
@@ -50,6 +57,7 @@ class FurtherPolicy:
     reason: str
     condition: str | None = "true"
     check: str | None = None
+    is_permissive: bool = True
 
 
 def _policies() -> frozenset[FurtherPolicy]:
@@ -148,7 +156,56 @@ def _budget_policies() -> frozenset[FurtherPolicy]:
     )  # fmt: skip
 
 
-FURTHER_POLICIES = _policies() | _budget_policies() | _policies_of_jobs()
+def _policies_of_groups() -> frozenset[FurtherPolicy]:
+    known = "audience_of() and sweep_audiences() must know a tenant's sets of groups whole"
+    return frozenset(
+        FurtherPolicy(f"tenantry.{table}", "keeper", OWNER_ROLE, "*", known, OWN_ROWS, OWN_ROWS)
+        for table in ("groups", "group_members", "audiences")
+    )
+
+
+FURTHER_POLICIES = _policies() | _budget_policies() | _policies_of_jobs() | _policies_of_groups()
+
+
+def _restricted(
+    table: str, name: str, command: str, condition: str | None, check: str | None
+) -> FurtherPolicy:
+    why = "inside a tenant, who acts decides; nobody writes what decides it, but a keeper"
+    relation = f"tenantry.{table}"
+    return FurtherPolicy(relation, name, TENANT_ROLE, command, why, condition, check, False)
+
+
+_VIEW = "( SELECT tenantry.current_view() AS current_view)"
+_SEES_ALL = f"({_VIEW} = ANY (ARRAY['e'::text, 'k'::text]))"
+_KEEPS = f"({_VIEW} = 'k'::text)"
+_KEEPS_MEMBERS = f"({_VIEW} = ANY (ARRAY['k'::text, 'p'::text]))"
+_OWN_MEMBERSHIP = (
+    f"({_SEES_ALL} OR (({_VIEW} = 'g'::text) AND (member_id = "
+    "( SELECT tenantry.current_actor() AS current_actor))))"
+)
+_MEMBERSHIPS = "( SELECT m.group_id\n   FROM tenantry.group_members m)"
+
+RESTRICTIONS = frozenset(
+    {
+        *(
+            _restricted(table, "readers", "*", OPEN_OR_READABLE, OPEN_OR_READABLE)
+            for table in ("documents", "chunks", "chunk_embeddings", "chunk_vectors", "jobs",
+                          "job_inputs")
+        ),
+        _restricted("documents", "kept", "w", _KEEPS, _KEEPS),
+        _restricted("group_members", "own", "*", _OWN_MEMBERSHIP, _KEEPS),
+        _restricted("groups", "own", "*",
+                    f"({_SEES_ALL} OR (group_id IN {_MEMBERSHIPS}))", _KEEPS),
+        _restricted("audiences", "own", "*",
+                    f"({_SEES_ALL} OR (groups && ARRAY{_MEMBERSHIPS}))", "false"),
+        _restricted("group_members", "kept", "d", _KEEPS, None),
+        _restricted("groups", "kept", "d", _KEEPS, None),
+        _restricted("members", "written", "*", "true", _KEEPS_MEMBERS),
+        _restricted("members", "kept", "d", _KEEPS_MEMBERS, None),
+        _restricted("api_keys", "written", "*", "true", _KEEPS_MEMBERS),
+    }
+)  # fmt: skip
+"""Policies that take rows away, inside a tenant: each must be there, as it stands here."""
 
 PLATFORM_TABLES: Mapping[str, str] = MappingProxyType(
     {
@@ -183,6 +240,8 @@ DEFINERS: Mapping[str, frozenset[str]] = MappingProxyType(
         "tenantry.release_jobs": frozenset({TENANT_ROLE}),
         "tenantry.recover_jobs": frozenset({TENANT_ROLE}),
         "tenantry.rebase_jobs": frozenset({"tenantry_queue"}),
+        "tenantry.audience_of": frozenset({TENANT_ROLE}),
+        "tenantry.sweep_audiences": frozenset({TENANT_ROLE}),
         "tenantry.tell_weight": frozenset(),
         "tenantry.tell_models": frozenset(),
         "tenantry.hold_budgets": frozenset({TENANT_ROLE}),
@@ -220,7 +279,10 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.conversations": _ALL,
         "tenantry.messages": _READ_ADD,
         "tenantry.tool_calls": _READ_ADD,
-        "tenantry.documents": "SELECT INSERT DELETE",
+        "tenantry.documents": "SELECT INSERT DELETE UPDATE(audience)",
+        "tenantry.groups": "SELECT INSERT DELETE",
+        "tenantry.group_members": "SELECT INSERT DELETE",
+        "tenantry.audiences": "SELECT",  # made and removed by their functions
         "tenantry.chunks": "SELECT INSERT DELETE",
         "tenantry.chunk_embeddings": "SELECT INSERT DELETE",
         "tenantry.searchable_documents": "SELECT",

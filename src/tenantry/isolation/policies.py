@@ -16,8 +16,10 @@ from tenantry.isolation.declared import (
     DEFINERS,
     FURTHER_POLICIES,
     GRANTS,
+    OPEN_OR_READABLE,
     OWN_ROWS,
     OWNER_ROLE,
+    RESTRICTIONS,
     SAFE_SEARCH_PATH,
     TENANT_ROLE,
     FurtherPolicy,
@@ -74,6 +76,22 @@ def tenant_policy(catalogue: Catalogue) -> Iterator[Violation]:
                 )
 
 
+def restrictions(catalogue: Catalogue) -> Iterator[Violation]:
+    """Inside a tenant, rows have their readers and their keepers: each such policy is there, whole.
+
+    A table whose rows name an audience is restricted to it, declared or not.
+    """
+    for declared in sorted(RESTRICTIONS, key=lambda known: (known.relation, known.name)):
+        if not any(_same(declared, policy) for policy in catalogue.policies):
+            yield Violation(
+                "restriction", f"{declared.relation}.{declared.name}", "is missing or was changed"
+            )
+    for table in catalogue.tenant_tables:
+        found = [p for p in catalogue.policies if p.relation == table.name]
+        if table.has_audience and not any(map(_is_readers, found)):
+            yield Violation("restriction", table.name, "names an audience, and lacks its policy")
+
+
 def _is_tenant_policy(policy: Policy) -> bool:
     return (
         policy.is_permissive
@@ -85,17 +103,29 @@ def _is_tenant_policy(policy: Policy) -> bool:
 
 
 def _is_declared(policy: Policy) -> bool:
-    def same(declared: FurtherPolicy) -> bool:
-        return (
-            declared.relation == policy.relation
-            and declared.name == policy.name
-            and declared.command == policy.command
-            and policy.roles == (declared.role,)
-            and declared.condition == policy.condition
-            and declared.check == policy.check_condition
-        )
+    known = FURTHER_POLICIES if policy.is_permissive else RESTRICTIONS
+    return _is_readers(policy) or any(_same(declared, policy) for declared in known)
 
-    return policy.is_permissive and any(same(declared) for declared in FURTHER_POLICIES)
+
+def _is_readers(policy: Policy) -> bool:
+    return (
+        not policy.is_permissive
+        and policy.command == "*"
+        and policy.roles == (TENANT_ROLE,)
+        and policy.condition == policy.check_condition == OPEN_OR_READABLE
+    )
+
+
+def _same(declared: FurtherPolicy, policy: Policy) -> bool:
+    return (
+        declared.is_permissive == policy.is_permissive
+        and declared.relation == policy.relation
+        and declared.name == policy.name
+        and declared.command == policy.command
+        and policy.roles == (declared.role,)
+        and declared.condition == policy.condition
+        and declared.check == policy.check_condition
+    )
 
 
 def unique_keys(catalogue: Catalogue) -> Iterator[Violation]:
@@ -173,6 +203,7 @@ def grants(catalogue: Catalogue) -> Iterator[Violation]:
 RULES: tuple[Callable[[Catalogue], Iterator[Violation]], ...] = (
     row_security,
     tenant_policy,
+    restrictions,
     unique_keys,
     foreign_keys,
     functions,

@@ -46,6 +46,10 @@ SELECT n.nspname || '.' || c.relname AS name, c.relkind::text AS kind, r.rolname
        EXISTS (SELECT FROM pg_attribute AS a
                 WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
            AS has_tenant,
+       EXISTS (SELECT FROM pg_attribute AS a
+                WHERE a.attrelid = c.oid AND a.attname = 'audience' AND NOT a.attisdropped
+                  AND n.nspname || '.' || c.relname <> 'tenantry.audiences')
+           AS has_audience,
        EXISTS (SELECT FROM pg_rewrite AS w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN')
            AS has_rules
   FROM pg_class AS c

@@ -1,14 +1,20 @@
 """Signs the tenant context towards the database (DB-4).
 
-Token layout and verification: `db/migrations/0001_context.sql`. HMAC-SHA256 as in RFC 2104.
+Token layout and verification: `db/migrations/0001_context.sql`, and `0060_access_lists.sql` for the
+letter that says what the transaction may see. HMAC-SHA256 as in RFC 2104.
 """
 
 import hashlib
 import hmac
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
 
-from tenantry.isolation.context import TenantContext
+from tenantry.isolation.context import Sight, TenantContext
 
 _BLOCK = 64  # SHA-256's block, in bytes
+View = Literal["g", "o", "e", "k", "p"]
+_OF_SIGHT: Mapping[Sight, View] = MappingProxyType({"groups": "g", "open": "o", "everything": "e"})
 
 
 class ContextSigner:
@@ -23,16 +29,19 @@ class ContextSigner:
         """Which row of `signing_keys` verifies the tokens made here."""
         return self._key_id
 
-    def token(self, ctx: TenantContext, backend_pid: int, expires_at: int) -> str:
+    def token(
+        self, ctx: TenantContext, backend_pid: int, expires_at: int, view: View | None = None
+    ) -> str:
         """The signed context of one transaction: letters and digits only.
 
         Args:
             ctx: a verified context.
             backend_pid: process id of the PostgreSQL backend that may use it.
             expires_at: seconds since 1970 after which the database refuses it.
+            view: what the transaction may see, if not just what the context does.
         """
-        tenant, actor = ctx.tenant.hex, ctx.actor.id.hex
-        body = f"{self._key_id}{tenant}{actor}{expires_at:010d}{backend_pid}"
+        tenant, actor, letter = ctx.tenant.hex, ctx.actor.id.hex, view or _OF_SIGHT[ctx.sees]
+        body = f"{self._key_id}{tenant}{actor}{expires_at:010d}{letter}{backend_pid}"
         return body + hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
 
     def row(self, ctx: TenantContext, body: str) -> tuple[str, str]:

@@ -18,10 +18,10 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from tenantry.core.clock import Clock
-from tenantry.core.errors import ContextInvalid, TenantryError
+from tenantry.core.errors import ContextInvalid, Forbidden, TenantryError
 from tenantry.db.pool import Connection, Cursor, RolePool
 from tenantry.isolation.context import ContextMint, TenantContext
-from tenantry.isolation.signing import ContextSigner
+from tenantry.isolation.signing import ContextSigner, View
 from tenantry.isolation.statements import Parameters, Statements, translate
 
 _TOKEN_LIFE_S = 300
@@ -74,24 +74,33 @@ class Database:
         self._behind_pooler = behind_pooler
 
     @asynccontextmanager
-    async def tenant(self, ctx: TenantContext) -> AsyncIterator[Transaction]:
-        """A transaction in which exactly the rows of `ctx.tenant` exist.
+    async def tenant(
+        self, ctx: TenantContext, *, keeping: bool = False
+    ) -> AsyncIterator[Transaction]:
+        """A transaction in which exactly the rows of `ctx.tenant` exist that `ctx` may see.
 
         For SELECT, INSERT, UPDATE, DELETE and MERGE only; a setting is made by `set_config`, with
         its third argument true. Commits at the end. An error of ours rolls back; anything else,
         cancellation included, also closes the connection.
 
+        Args:
+            ctx: the tenant, and who acts.
+            keeping: it keeps members, keys, groups and access lists: it may write them, and sees
+                every document. To be asked for by what keeps them, and by nothing else.
+
         Raises:
             ContextInvalid: the context is not one our authentication made.
+            Forbidden: whoever acts is no keeper.
             StoreUnavailable: PostgreSQL cannot be reached.
             Conflict: a unique or foreign key stands against what was written.
             TenantryError: some other kind of statement ran, or ended the transaction.
         """
         self._mint.verify(ctx)
+        view = _keepers_view(ctx) if keeping else None
         async with self._pool.connection() as connection:
             tx = Transaction(connection, ctx)
             try:
-                await self._begin(connection, ctx)
+                await self._begin(connection, ctx, view)
                 yield tx
                 await self._commit(connection, tx)
             except psycopg.Error as error:
@@ -103,7 +112,7 @@ class Database:
                 if not tx.is_plain:
                     await connection.close()
 
-    async def _begin(self, connection: Connection, ctx: TenantContext) -> None:
+    async def _begin(self, connection: Connection, ctx: TenantContext, view: View | None) -> None:
         expires_at = int(self._clock.now().timestamp()) + _TOKEN_LIFE_S
         if self._behind_pooler:
             # The pooler chooses the backend at BEGIN, so its process id is known only after.
@@ -113,10 +122,10 @@ class Database:
             row = await cursor.fetchone()
             pid = row["pid"] if row else 0
             await connection.execute(
-                _SET_CONTEXT, {"token": self._signer.token(ctx, pid, expires_at)}
+                _SET_CONTEXT, {"token": self._signer.token(ctx, pid, expires_at, view)}
             )
             return
-        token = self._signer.token(ctx, connection.info.backend_pid, expires_at)
+        token = self._signer.token(ctx, connection.info.backend_pid, expires_at, view)
         # A simple query has no parameters, and only that carries BEGIN in the same message.
         if not token.isalnum():
             raise ContextInvalid
@@ -135,3 +144,11 @@ class Database:
     async def _roll_back(self, connection: Connection) -> None:
         if not connection.closed and connection.info.transaction_status != TransactionStatus.ACTIVE:
             await connection.execute(_ROLLBACK, prepare=False)
+
+
+def _keepers_view(ctx: TenantContext) -> View:
+    if ctx.keeps_access:
+        return "k"
+    if ctx.actor.kind == "operator" and "provision" in ctx.scopes:
+        return "p"
+    raise Forbidden("Only an owner or admin keeps members, groups and access lists.")

@@ -199,8 +199,10 @@ class Attempts:
         return None
 
     def _context(self, tenant: TenantId, actor: Actor, job_id: UUID) -> TenantContext:
+        # A worker stores for whom it was told to, whatever the member's groups are by then.
         deadline = self._clock.monotonic() + _LIFE_S
-        return self._mint.mint(tenant, actor, frozenset(), f"job-{job_id}", deadline)
+        request = f"job-{job_id}"
+        return self._mint.mint(tenant, actor, frozenset(), request, deadline, "everything")
 
     async def _record_refusal(self, payload: bytes) -> None:
         tenant = named_tenant(payload) or PLATFORM

@@ -28,6 +28,7 @@ class NewJob:
         arguments: what else the handler needs.
         content: bytes it works on, kept until it is done.
         cost: estimate in units of about a second; tenants take turns by it.
+        audience: who may see it, as of the document that it makes.
     """
 
     pool: Pool
@@ -37,6 +38,7 @@ class NewJob:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     content: bytes | None = field(default=None, repr=False)
     cost: int = 1
+    audience: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    audience: int
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Job":

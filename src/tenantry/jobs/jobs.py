@@ -61,10 +61,11 @@ class Jobs:
             actor_kind=tx.ctx.actor.kind,
             actor_id=tx.ctx.actor.id,
             actor_role=tx.ctx.actor.role,
+            audience=new.audience,
         )
         if job_id is not None:
             if new.content is not None:
-                await tx.execute(_SQL["add_input"], job_id=job_id, content=new.content)
+                await _add_input(tx, job_id, new)
             await release(tx, new.pool)
         row = await tx.row(_SQL["find_by_key"], kind=new.kind, key=new.key)
         if row is None:
@@ -78,7 +79,7 @@ class Jobs:
             return job
         if new.content is not None:
             await tx.execute(_SQL["remove_input"], job_id=job.job_id)
-            await tx.execute(_SQL["add_input"], job_id=job.job_id, content=new.content)
+            await _add_input(tx, job.job_id, new)
         await tx.execute(
             _SQL["renew_job"],
             job_id=job.job_id,
@@ -101,20 +102,30 @@ class Jobs:
         """Remove every job about `subject`, with what it works on; how many there were."""
         return await tx.execute(_SQL["forget_subject"], subject=subject)
 
+    async def forget_finished(self, tx: Transaction, subject: str) -> None:
+        """Remove the jobs about `subject` that are over.
+
+        Raises:
+            Conflict: another is under way.
+        """
+        await tx.execute(_SQL["forget_finished"], subject=subject)
+        if await tx.value(_SQL["is_under_way"], subject=subject):
+            raise Conflict("A job about this is under way; wait for it, or cancel it.")
+
     async def get(self, ctx: TenantContext, job_id: UUID) -> Job:
         """One job.
 
         Raises:
             NotFound: no such job in this tenant.
         """
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=ctx.keeps_access) as tx:
             return await self._again(tx, job_id)
 
     async def list_jobs(
         self, ctx: TenantContext, after: UUID, limit: int, state: State | None = None
     ) -> list[Job]:
         """Jobs with ids after `after`, oldest first; `failed` ones are the dead letters."""
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=ctx.keeps_access) as tx:
             rows = await tx.rows(_SQL["list_jobs"], after=after, limit=limit, state=state or "")
         return [Job.of(row) for row in rows]
 
@@ -127,7 +138,7 @@ class Jobs:
             NotFound: no such job in this tenant.
             Conflict: it is over, or done.
         """
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=ctx.keeps_access) as tx:
             job = await self._again(tx, job_id)
             is_so = job.state == wanted or (
                 wanted == "waiting" and job.state in {"queued", "running"}
@@ -145,7 +156,7 @@ class Jobs:
         Raises:
             NotFound: no such job in this tenant.
         """
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=ctx.keeps_access) as tx:
             pool: Pool | None = await tx.value(_SQL["discard_job"], job_id=job_id)
             if pool is None:
                 raise NotFound
@@ -171,6 +182,10 @@ class Jobs:
 async def release(tx: Transaction, pool: Pool) -> None:
     """Put the tenant's next jobs of a pool into the queue, as many as its share allows."""
     await tx.value(_SQL["release_jobs"], pool=pool)
+
+
+async def _add_input(tx: Transaction, job_id: UUID, new: NewJob) -> None:
+    await tx.execute(_SQL["add_input"], job_id=job_id, content=new.content, audience=new.audience)
 
 
 async def _move(tx: Transaction, job_id: UUID, to: Wanted) -> bool:

@@ -1,15 +1,15 @@
 -- name: add_job
 -- Rows: the job; none when this work was enqueued before (see find_by_key).
 INSERT INTO tenantry.jobs (tenant_id, job_id, pool, kind, key, subject, arguments, cost, actor_kind,
-                           actor_id, actor_role)
+                           actor_id, actor_role, audience)
 VALUES (%(tenant)s, %(job_id)s, %(pool)s, %(kind)s, %(key)s, %(subject)s, %(arguments)s, %(cost)s,
-        %(actor_kind)s, %(actor_id)s, %(actor_role)s)
+        %(actor_kind)s, %(actor_id)s, %(actor_role)s, %(audience)s)
 ON CONFLICT (tenant_id, kind, key) DO NOTHING
 RETURNING job_id;
 
 -- name: add_input
-INSERT INTO tenantry.job_inputs (tenant_id, job_id, content)
-VALUES (%(tenant)s, %(job_id)s, %(content)s);
+INSERT INTO tenantry.job_inputs (tenant_id, job_id, content, audience)
+VALUES (%(tenant)s, %(job_id)s, %(content)s, %(audience)s);
 
 -- name: job_input
 SELECT content FROM tenantry.job_inputs WHERE job_id = %(job_id)s;
@@ -19,18 +19,21 @@ DELETE FROM tenantry.job_inputs WHERE job_id = %(job_id)s;
 
 -- name: find_by_key
 SELECT job_id, pool, kind, subject, arguments, state, turn, attempt, tries, steps_done, steps_total,
-       error_code, error, actor_kind, actor_id, actor_role, created_at, started_at, finished_at
+       error_code, error, actor_kind, actor_id, actor_role, created_at, started_at, finished_at,
+       audience
   FROM tenantry.jobs WHERE kind = %(kind)s AND key = %(key)s;
 
 -- name: get_job
 SELECT job_id, pool, kind, subject, arguments, state, turn, attempt, tries, steps_done, steps_total,
-       error_code, error, actor_kind, actor_id, actor_role, created_at, started_at, finished_at
+       error_code, error, actor_kind, actor_id, actor_role, created_at, started_at, finished_at,
+       audience
   FROM tenantry.jobs WHERE job_id = %(job_id)s;
 
 -- name: list_jobs
 -- Rows: jobs after the cursor, oldest first, in one state unless that is empty.
 SELECT job_id, pool, kind, subject, arguments, state, turn, attempt, tries, steps_done, steps_total,
-       error_code, error, actor_kind, actor_id, actor_role, created_at, started_at, finished_at
+       error_code, error, actor_kind, actor_id, actor_role, created_at, started_at, finished_at,
+       audience
   FROM tenantry.jobs
  WHERE job_id > %(after)s AND (%(state)s = '' OR state = %(state)s)
  ORDER BY job_id LIMIT %(limit)s;
@@ -70,6 +73,14 @@ DELETE FROM tenantry.jobs WHERE job_id = %(job_id)s RETURNING pool;
 -- name: forget_subject
 DELETE FROM tenantry.jobs WHERE subject = %(subject)s AND subject <> '';
 
+-- name: forget_finished
+-- Touches 0 rows when there is none that is over.
+DELETE FROM tenantry.jobs
+ WHERE subject = %(subject)s AND subject <> '' AND state IN ('done', 'failed', 'cancelled');
+
+-- name: is_under_way
+SELECT EXISTS (SELECT FROM tenantry.jobs WHERE subject = %(subject)s AND subject <> '') AS is_so;
+
 -- name: remove_finished
 -- Jobs that ended long ago, with what they worked on.
 DELETE FROM tenantry.jobs
@@ -87,7 +98,7 @@ UPDATE tenantry.jobs
    AND tenantry.may_work()
 RETURNING job_id, pool, kind, subject, arguments, state, turn, attempt, tries, steps_done,
           steps_total, error_code, error, actor_kind, actor_id, actor_role, created_at, started_at,
-          finished_at;
+          finished_at, audience;
 
 -- name: is_suspended
 -- Rows: one, whether the tenant may not work just now and the job waits in the queue for it.

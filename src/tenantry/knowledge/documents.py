@@ -1,17 +1,23 @@
-"""A tenant's documents: list, look at, remove."""
+"""A tenant's documents: list, look at, say who may read them, remove.
 
+Who keeps access lists sees that a restricted document is there, and for whom; its passages only as
+a member of a group that may read them.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from tenantry.core.errors import NotFound
-from tenantry.core.events import AuditSink
+from tenantry.core.events import AuditSink, Json
 from tenantry.core.ids import DocumentId
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database
 from tenantry.jobs.jobs import Jobs
+from tenantry.security.groups import audience_of
 from tenantry.vectors.shelves import enqueue_if_due
 
 _SQL = load("tenantry.knowledge")
@@ -19,7 +25,13 @@ _SQL = load("tenantry.knowledge")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document that was ingested; its passages can be searched."""
+    """A document that was ingested; its passages can be searched.
+
+    Attributes:
+        source: where it comes from, if that is kept in step.
+        is_restricted: whether it is for some groups only.
+        groups: for which, as far as the one who asks may know them.
+    """
 
     document_id: DocumentId
     title: str
@@ -30,6 +42,8 @@ class Document:
     created_by: UUID
     created_at: datetime
     source: str | None = None
+    is_restricted: bool = False
+    groups: Sequence[str] = ()
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "Document":
@@ -47,7 +61,7 @@ class Documents:
 
     async def list_documents(self, ctx: TenantContext, after: UUID, limit: int) -> list[Document]:
         """Documents with ids after `after`, oldest first."""
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=ctx.keeps_access) as tx:
             rows = await tx.rows(_SQL["list_documents"], after=after, limit=limit)
         return [Document.of(row) for row in rows]
 
@@ -57,7 +71,37 @@ class Documents:
         Raises:
             NotFound: no such document in this tenant.
         """
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=ctx.keeps_access) as tx:
+            row = await tx.row(_SQL["get_document"], document_id=document_id)
+        if row is None:
+            raise NotFound
+        return Document.of(row)
+
+    async def restrict(
+        self, ctx: TenantContext, document_id: UUID, groups: Sequence[str]
+    ) -> Document:
+        """Let only members of these groups read a document, or everybody if there are none.
+
+        It holds for whatever begins after it: searches, answers, and saved citations.
+
+        Raises:
+            NotFound: no such document in this tenant.
+            InvalidRequest: no such group.
+            Conflict: a job about it is under way, or its bytes or its source are there already for
+                these readers.
+            Forbidden: only an owner or admin keeps access lists.
+        """
+        async with self._db.tenant(ctx, keeping=True) as tx:
+            audience = await audience_of(tx, groups)
+            await self._jobs.forget_finished(tx, str(document_id))
+            if not await tx.execute(
+                _SQL["restrict_document"], document_id=document_id, audience=audience
+            ):
+                raise NotFound
+            detail: dict[str, Json] = {"groups": sorted(set(groups))}
+            await self._audit.record(
+                ctx.event("document.restricted", "allowed", "api", str(document_id), detail)
+            )
             row = await tx.row(_SQL["get_document"], document_id=document_id)
         if row is None:
             raise NotFound
@@ -71,7 +115,7 @@ class Documents:
         Raises:
             NotFound: no such document in this tenant.
         """
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=ctx.keeps_access) as tx:
             jobs = await self._jobs.forget(tx, str(document_id))
             if not await tx.execute(_SQL["delete_document"], document_id=document_id) and not jobs:
                 raise NotFound

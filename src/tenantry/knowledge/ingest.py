@@ -7,7 +7,7 @@ tenant's vectors change to another embedder, a new document gets those of both.
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -28,6 +28,7 @@ from tenantry.knowledge.formats import MEDIA_TYPES, Format, format_of
 from tenantry.knowledge.parse.parsed import ParsedDocument
 from tenantry.knowledge.parser import DocumentParser
 from tenantry.metering.ledger import Ledger
+from tenantry.security.groups import EVERYBODY, audience_of
 from tenantry.vectors.language import language_of
 from tenantry.vectors.passages import NewPassage, add_passages, add_vectors, vectors_of
 from tenantry.vectors.shelves import enqueue_if_due
@@ -54,12 +55,15 @@ class Upload:
         content: its bytes.
         source: where it comes from, if that is kept in step: a new version there takes the place
             of the one before, under the same id, and only what changed is embedded anew.
+        groups: for members of which groups it is, by name; of none, for everybody. None leaves it
+            as it is there already: under this source, or with these bytes.
     """
 
     title: str
     media_type: str | None
     content: bytes = field(repr=False)
     source: str | None = None
+    groups: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Prepared:
 
     upload: Upload
     digest: bytes
+    audience: int
     format: Format
     pages: int
     language: str
@@ -114,7 +119,7 @@ class Ingestor:
             progress: called with (passages embedded, passages in all).
 
         Raises:
-            InvalidRequest: it is empty, or its title is.
+            InvalidRequest: it or its title is empty, or it is for a group that is not the caller's.
             TooLarge: it is larger than allowed, before or after unpacking.
             UnsupportedMedia: its format is not read.
             DocumentUnreadable: it is broken, encrypted, or holds no text.
@@ -126,13 +131,14 @@ class Ingestor:
         lock = self._under_way.setdefault((ctx.tenant, digest), asyncio.Lock())
         async with lock:
             for _ in range(_MOST_SWITCHES):
-                known = await self._find(ctx, digest)
+                audience = await self._audience(ctx, upload, digest)
+                known = await self._find(ctx, digest, audience)
                 if known is not None:
                     return known
-                prepared = await self._prepare(ctx, upload, digest, progress)
-                document_id = await self._place(ctx, upload, known)
+                prepared = await self._prepare(ctx, upload, digest, audience, progress)
+                document_id = await self._place(ctx, upload, audience)
                 with suppress(_Switched):
-                    async with self._db.tenant(ctx) as tx:
+                    async with self._rows(ctx) as tx:
                         return await self.store(tx, prepared, document_id)
         raise Conflict(_SWITCHED)
 
@@ -142,20 +148,22 @@ class Ingestor:
         The same bytes give the same job; one that failed, or whose document is gone, starts anew.
 
         Raises:
-            InvalidRequest: it is empty, or its title is.
+            InvalidRequest: it or its title is empty, or it is for a group that is not the caller's.
             TooLarge: it is larger than allowed.
             UnsupportedMedia: its format is not read.
         """
         upload, digest = await self._checked(upload)
         format_of(upload.title, upload.media_type, upload.content)
-        known = await self._find(ctx, digest)
+        audience = await self._audience(ctx, upload, digest)
+        known = await self._find(ctx, digest, audience)
         if known is not None:
             return known
         new = NewJob(
             pool="ingest",
             kind=INGEST,
-            key=digest.hex(),
-            subject=str(await self._place(ctx, upload, known)),
+            key=f"{digest.hex()}:{audience}",
+            subject=str(await self._place(ctx, upload, audience)),
+            audience=audience,
             arguments={
                 "title": upload.title,
                 "media_type": upload.media_type,
@@ -164,7 +172,7 @@ class Ingestor:
             content=upload.content,
             cost=1 + len(upload.content) // _BYTES_A_SECOND,
         )
-        async with self._db.tenant(ctx) as tx:
+        async with self._rows(ctx) as tx:
             return await self._jobs.enqueue_again(tx, new)
 
     async def carry_out(self, attempt: Attempt) -> None:
@@ -179,8 +187,8 @@ class Ingestor:
         upload, digest = await self._checked(given)
         for _ in range(_MOST_SWITCHES):
             prepared = None
-            if await self._find(ctx, digest) is None:
-                prepared = await self._prepare(ctx, upload, digest, attempt.progress)
+            if await self._find(ctx, digest, job.audience) is None:
+                prepared = await self._prepare(ctx, upload, digest, job.audience, attempt.progress)
             with suppress(_Switched):
                 async with attempt.effect() as tx:
                     if prepared is not None:
@@ -197,45 +205,64 @@ class Ingestor:
         digest = await asyncio.to_thread(lambda: hashlib.sha256(upload.content).digest())
         return upload, digest
 
-    async def _find(self, ctx: TenantContext, digest: bytes) -> Document | None:
-        async with self._db.tenant(ctx) as tx:
-            row = await tx.row(_SQL["find_document"], sha256=digest)
+    def _rows(self, ctx: TenantContext) -> AbstractAsyncContextManager[Transaction]:
+        """Rows that may be found and replaced: for a keeper of access lists, all of them."""
+        return self._db.tenant(ctx, keeping=ctx.keeps_access)
+
+    async def _audience(self, ctx: TenantContext, upload: Upload, digest: bytes) -> int:
+        """Who may read it: as it says, or as it is; a copy of what is restricted is restricted."""
+        async with self._rows(ctx) as tx:
+            if upload.groups is not None:
+                return await audience_of(tx, upload.groups)
+            found = await tx.value(_SQL["find_readers"], sha256=digest, source=upload.source)
+        return EVERYBODY if found is None else int(found)
+
+    async def _find(self, ctx: TenantContext, digest: bytes, audience: int) -> Document | None:
+        async with self._rows(ctx) as tx:
+            row = await tx.row(_SQL["find_document"], sha256=digest, audience=audience)
         return Document.of(row) if row else None
 
-    async def _place(self, ctx: TenantContext, upload: Upload, known: Document | None) -> UUID:
-        """The id that the document has, or takes over from the version before, or a new one."""
-        if known is None and upload.source is not None:
-            async with self._db.tenant(ctx) as tx:
-                row = await tx.row(_SQL["find_source"], source=upload.source)
+    async def _place(self, ctx: TenantContext, upload: Upload, audience: int) -> UUID:
+        """The id that a new document takes over from the version before, or a new one."""
+        if upload.source is not None:
+            async with self._rows(ctx) as tx:
+                row = await tx.row(_SQL["find_source"], source=upload.source, audience=audience)
             if row is not None:
                 before: UUID = row["document_id"]
                 return before
-        return known.document_id if known else new_id()
+        return new_id()
 
-    async def _before(self, ctx: TenantContext, source: str | None, by: Chosen) -> Vectors:
+    async def _before(
+        self, ctx: TenantContext, source: str | None, audience: int, by: Chosen
+    ) -> Vectors:
         """The vectors of the document's version before, by heading and text."""
         if source is None:
             return {}
-        async with self._db.tenant(ctx) as tx:
-            row = await tx.row(_SQL["find_source"], source=source)
+        async with self._rows(ctx) as tx:
+            row = await tx.row(_SQL["find_source"], source=source, audience=audience)
             return await vectors_of(tx, row["document_id"], by.number) if row else {}
 
     async def _prepare(
-        self, ctx: TenantContext, upload: Upload, digest: bytes, progress: Progress | None
+        self,
+        ctx: TenantContext,
+        upload: Upload,
+        digest: bytes,
+        audience: int,
+        progress: Progress | None,
     ) -> Prepared:
         name = format_of(upload.title, upload.media_type, upload.content)
         parsed = await self._parser.parse(ctx, name, upload.content)
         chunks = await asyncio.to_thread(_chunks, parsed)
         active, *others = await self._embedders.every(ctx)
-        before = await self._before(ctx, upload.source, active)
+        before = await self._before(ctx, upload.source, audience, active)
         embedded = [await embed_chunks(ctx, active, chunks, before, progress or _unseen)]
         for other in others:
             with later():
-                before = await self._before(ctx, upload.source, other)
+                before = await self._before(ctx, upload.source, audience, other)
                 embedded.append(await embed_chunks(ctx, other, chunks, before, _unseen))
         passages = [NewPassage(c.number, c.text, c.heading, c.page, c.start, c.end) for c in chunks]
         language = await asyncio.to_thread(language_of, parsed.text)
-        return Prepared(upload, digest, name, parsed.pages, language, passages, embedded)
+        return Prepared(upload, digest, audience, name, parsed.pages, language, passages, embedded)
 
     async def store(self, tx: Transaction, new: Prepared, document_id: UUID) -> Document:
         """Store a prepared document in the caller's transaction, metered with it.
@@ -249,15 +276,16 @@ class Ingestor:
         for one in new.embedded:
             if one.tokens:
                 await self._ledger.record_embedding(tx, one.by.choice.embedder, one.tokens)
+        these = {"sha256": new.digest, "audience": new.audience}
         if new.upload.source is not None:
-            replaced = {"source": new.upload.source, "sha256": new.digest}
-            await tx.execute(_SQL["remove_replaced"], **replaced)
+            replaced = {"source": new.upload.source, "document_id": document_id}
+            await tx.execute(_SQL["remove_replaced"], **these, **replaced)
         added = await tx.execute(
             _SQL["add_document"],
             document_id=document_id,
             title=new.upload.title[:_LONGEST_TITLE],
             media_type=MEDIA_TYPES[new.format],
-            sha256=new.digest,
+            **these,
             size_bytes=len(new.upload.content),
             pages=new.pages,
             chunk_count=len(new.passages),
@@ -270,7 +298,7 @@ class Ingestor:
             await _add_vectors(tx, document_id, new, held)
             await self._record(tx.ctx, document_id, len(new.passages))
             await enqueue_if_due(tx, self._jobs)
-        row = await tx.row(_SQL["find_document"], sha256=new.digest)
+        row = await tx.row(_SQL["find_document"], **these)
         if row is None:
             raise Conflict("The document was removed while it was being added.")
         return Document.of(row)

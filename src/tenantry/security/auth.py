@@ -130,14 +130,15 @@ class Authenticator:
         actor = Actor("operator", operator.id, "operator")
         scopes = frozenset({"provision"})
         deadline = self._clock.monotonic() + 60
-        return self._mint.mint(tenant, actor, scopes, request_id, deadline)
+        return self._mint.mint(tenant, actor, scopes, request_id, deadline, "open")
 
     def for_token(self, operator: Operator, tenant: TenantId, request_id: str) -> TenantContext:
         """A context in which a SaaS backend finds or adds the member it mints a token for."""
         operator.require("tokens:mint")
         actor = Actor("operator", operator.id, "operator")
         deadline = self._clock.monotonic() + 60
-        return self._mint.mint(tenant, actor, frozenset({"provision"}), request_id, deadline)
+        provision = frozenset({"provision"})
+        return self._mint.mint(tenant, actor, provision, request_id, deadline, "open")
 
     async def _by_key(self, credential: str, asked: _Asked) -> Row:
         row = self._standing.find(digest_of(credential, self._pepper))

@@ -74,7 +74,7 @@ class Members:
         """
         _require_standing(ctx, role)
         member_id = MemberId(new_id())
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=True) as tx:
             await tx.execute(
                 _SQL["create_member"],
                 member_id=member_id,
@@ -113,7 +113,7 @@ class Members:
             Forbidden: an owner is touched by somebody who is none.
             Conflict: the tenant would be left without an active owner.
         """
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=True) as tx:
             before = await _member(tx, member_id)
             _require_standing(ctx, before["role"])
             _require_standing(ctx, change.role or before["role"])
@@ -138,7 +138,7 @@ class Members:
             Forbidden: an owner is touched by somebody who is none.
             Conflict: the tenant would be left without an active owner.
         """
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=True) as tx:
             before = await _member(tx, member_id)
             _require_standing(ctx, before["role"])
             await tx.execute(_SQL["delete_member"], member_id=member_id)
@@ -158,7 +158,7 @@ class Members:
             raise InvalidRequest("A key must end in the future.")
         key, key_id = ApiKey.generate("live"), KeyId(new_id())
         expires_at = self._clock.now() + wanted.expires_in if wanted.expires_in else None
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=True) as tx:
             member = await _member(tx, wanted.member)
             _require_standing(ctx, member["role"])
             scopes = _within(ctx, scopes_for_key(member["role"], wanted.scopes), wanted.scopes)
@@ -186,7 +186,7 @@ class Members:
         Raises:
             NotFound: no such key in this tenant.
         """
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=True) as tx:
             await self._manageable_key(tx, ctx, key_id)
             await tx.execute(_SQL["revoke_key"], key_id=key_id, at=self._clock.now())
         self._standing.forget(ctx.tenant)
@@ -209,7 +209,7 @@ class Members:
             raise InvalidRequest("The overlap must be between 0 and 7 days.")
         key, new_key_id = ApiKey.generate("live"), KeyId(new_id())
         now = self._clock.now()
-        async with self._db.tenant(ctx) as tx:
+        async with self._db.tenant(ctx, keeping=True) as tx:
             old = await self._manageable_key(tx, ctx, key_id)
             if any(
                 old[end] is not None and old[end] <= now for end in ("revoked_at", "expires_at")

@@ -134,3 +134,47 @@ UPDATE tenantry.api_keys SET revoked_at = %(at)s
 -- name: listen_standing
 -- Hear, for as long as the session lives, of tenants whose credentials change. Role: tenantry_auth.
 LISTEN tenantry_standing;
+
+-- name: create_group
+INSERT INTO tenantry.groups (tenant_id, group_id, name)
+VALUES (%(tenant)s, %(group_id)s, %(name)s);
+
+-- name: list_groups
+-- Rows: groups after the cursor, oldest first.
+SELECT g.group_id, g.name, g.created_at,
+       (SELECT count(*) FROM tenantry.group_members AS m WHERE m.group_id = g.group_id) AS members
+  FROM tenantry.groups AS g WHERE g.group_id > %(after)s ORDER BY g.group_id LIMIT %(limit)s;
+
+-- name: get_group
+SELECT g.group_id, g.name, g.created_at,
+       (SELECT count(*) FROM tenantry.group_members AS m WHERE m.group_id = g.group_id) AS members
+  FROM tenantry.groups AS g WHERE g.group_id = %(group_id)s;
+
+-- name: find_groups
+SELECT group_id, name FROM tenantry.groups WHERE name = ANY (%(names)s);
+
+-- name: delete_group
+DELETE FROM tenantry.groups WHERE group_id = %(group_id)s;
+
+-- name: list_group_members
+-- Rows: members of a group after the cursor, oldest first.
+SELECT m.member_id, m.external_id, m.display_name, m.role, m.status, g.added_at
+  FROM tenantry.group_members AS g JOIN tenantry.members AS m USING (tenant_id, member_id)
+ WHERE g.group_id = %(group_id)s AND m.member_id > %(after)s
+ ORDER BY m.member_id LIMIT %(limit)s;
+
+-- name: add_to_group
+INSERT INTO tenantry.group_members (tenant_id, group_id, member_id)
+VALUES (%(tenant)s, %(group_id)s, %(member_id)s) ON CONFLICT DO NOTHING;
+
+-- name: remove_from_group
+DELETE FROM tenantry.group_members
+ WHERE group_id = %(group_id)s AND member_id = %(member_id)s;
+
+-- name: audience_of
+-- Rows: the number that stands for exactly these groups; see db/migrations/0060_access_lists.sql.
+SELECT tenantry.audience_of(%(groups)s::uuid[]) AS audience;
+
+-- name: sweep_audiences
+-- Rows: how many sets of groups with this one something is restricted to.
+SELECT tenantry.sweep_audiences(%(group_id)s) AS in_use;

@@ -111,8 +111,10 @@ SELECT %(tenant)s, %(conversation_id)s, coalesce(max(message_no), 0) + 1, %(role
 RETURNING message_no;
 
 -- name: list_messages
--- Rows: messages after the given number, oldest first.
-SELECT tenant_id AS owner, message_no, role, content, citations, attachments, status,
+-- Rows: messages after the given number, oldest first; of what may not be read any more, its
+-- citations without title and quote.
+SELECT tenant_id AS owner, message_no, role, content,
+       tenantry.readable_citations(citations) AS citations, attachments, status,
        request_id, assistant_version, created_at
   FROM tenantry.messages
  WHERE conversation_id = %(conversation_id)s AND message_no > %(after)s

@@ -1,27 +1,33 @@
 -- name: add_chunks
--- One row for each element of the arrays.
+-- One row for each element of the arrays, for whom its document is.
 INSERT INTO tenantry.chunks (tenant_id, document_id, chunk_no, content, heading, page,
-                             start_offset, end_offset, names, terms)
-SELECT %(tenant)s, %(document_id)s, n.chunk_no, n.content, n.heading, n.page, n.start_offset,
-       n.end_offset, n.names,
+                             start_offset, end_offset, names, audience, terms)
+SELECT d.tenant_id, d.document_id, n.chunk_no, n.content, n.heading, n.page, n.start_offset,
+       n.end_offset, n.names, d.audience,
        setweight(to_tsvector(%(language)s::regconfig, n.heading), 'A')
        || to_tsvector(%(language)s::regconfig, n.content)
   FROM unnest(%(chunk_no)s::integer[], %(content)s::text[], %(heading)s::text[],
               %(page)s::integer[], %(start_offset)s::integer[], %(end_offset)s::integer[],
               %(names)s::text[])
-       AS n (chunk_no, content, heading, page, start_offset, end_offset, names);
+       AS n (chunk_no, content, heading, page, start_offset, end_offset, names)
+  JOIN tenantry.searchable_documents AS d ON d.document_id = %(document_id)s;
 
 -- name: add_embeddings
--- One row for each element of the arrays.
-INSERT INTO tenantry.chunk_embeddings (tenant_id, document_id, version, chunk_no, embedding)
-SELECT %(tenant)s, %(document_id)s, %(version)s, n.chunk_no, n.embedding::extensions.halfvec
-  FROM unnest(%(chunk_no)s::integer[], %(embedding)s::text[]) AS n (chunk_no, embedding);
+-- One row for each element of the arrays, for whom its document is.
+INSERT INTO tenantry.chunk_embeddings (tenant_id, document_id, version, chunk_no, embedding,
+                                       audience)
+SELECT d.tenant_id, d.document_id, %(version)s, n.chunk_no, n.embedding::extensions.halfvec,
+       d.audience
+  FROM unnest(%(chunk_no)s::integer[], %(embedding)s::text[]) AS n (chunk_no, embedding)
+  JOIN tenantry.searchable_documents AS d ON d.document_id = %(document_id)s;
 
 -- name: add_lacking
 -- One row for each element of the arrays whose document is as it was read; what is there stays.
 -- None for a version that was given up meanwhile.
-INSERT INTO tenantry.chunk_embeddings (tenant_id, document_id, version, chunk_no, embedding)
-SELECT d.tenant_id, d.document_id, %(version)s, n.chunk_no, n.embedding::extensions.halfvec
+INSERT INTO tenantry.chunk_embeddings (tenant_id, document_id, version, chunk_no, embedding,
+                                       audience)
+SELECT d.tenant_id, d.document_id, %(version)s, n.chunk_no, n.embedding::extensions.halfvec,
+       d.audience
   FROM unnest(%(document_id)s::uuid[], %(sha256)s::bytea[], %(chunk_no)s::integer[],
               %(embedding)s::text[]) AS n (document_id, sha256, chunk_no, embedding)
   JOIN tenantry.searchable_documents AS d USING (document_id, sha256)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tenantry.core.ids import new_id
 from tenantry.db.queries import load
-from tenantry.isolation.context import TenantContext
+from tenantry.isolation.context import Actor, TenantContext
 from tenantry.vectors.base import Filter, Near, Question
 from tenantry.vectors.passages import NewPassage, add_passages, add_vectors
 from tenantry.vectors.search import TenantVectors
@@ -44,6 +44,10 @@ class Stock:
         self.vectors = TenantVectors(world.db, exact_below=0)
         self.shelves = Shelves(world.db, world.audit, SMALL)
         self.acme, self.globex = Held(world.acme), Held(world.globex)
+        self.worker = world.mint.mint(
+            world.acme.tenant, Actor("worker", new_id(), "worker"), frozenset(), "upkeep",
+            world.acme.deadline, "everything",
+        )  # fmt: skip
 
     def unit(self, count: int) -> NDArray[np.float32]:
         """Vectors of unit length, as halfvec keeps them."""
@@ -51,11 +55,13 @@ class Stock:
         raw /= np.linalg.norm(raw, axis=1, keepdims=True)
         return raw.astype(np.float16).astype(np.float32)
 
-    async def add(self, held: Held, chunks: int, media_type: str = "text/plain") -> UUID:
-        """A document of so many passages."""
+    async def add(
+        self, held: Held, chunks: int, media_type: str = "text/plain", audience: int = 0
+    ) -> UUID:
+        """A document of so many passages, for an audience."""
         document_id, vectors = new_id(), self.unit(chunks)
         passages = [NewPassage(n, f"passage {n}", "", 1, 0, 1) for n in range(chunks)]
-        async with self.world.db.tenant(held.ctx) as tx:
+        async with self.world.db.tenant(held.ctx, keeping=audience != 0) as tx:
             await hold_versions(tx, CHOICE)
             await tx.execute(
                 ADD_DOCUMENT,
@@ -69,6 +75,7 @@ class Stock:
                 created_by=held.ctx.actor.id,
                 language="english",
                 source=None,
+                audience=audience,
             )
             await add_passages(tx, document_id, passages)
             await add_vectors(tx, document_id, VERSION, list(enumerate(vectors)))

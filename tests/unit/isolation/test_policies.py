@@ -18,9 +18,11 @@ from tenantry.isolation.catalogue import (
 from tenantry.isolation.declared import (
     FURTHER_POLICIES,
     GRANTS,
+    OPEN_OR_READABLE,
     OWN_ROWS,
     OWNER_ROLE,
     PLATFORM_TABLES,
+    RESTRICTIONS,
     SAFE_SEARCH_PATH,
     TENANT_ROLE,
     FurtherPolicy,
@@ -31,6 +33,7 @@ from tenantry.isolation.policies import (
     foreign_keys,
     functions,
     grants,
+    restrictions,
     row_security,
     tenant_policy,
     unique_keys,
@@ -48,6 +51,22 @@ VIEW = Relation(
 _DECLARED: list[FurtherPolicy] = sorted(FURTHER_POLICIES, key=lambda p: (p.relation, p.name))
 
 
+def as_found(declared: FurtherPolicy) -> Policy:
+    """A declared policy as the catalogue shows it."""
+    return Policy(
+        declared.relation,
+        declared.name,
+        declared.is_permissive,
+        declared.command,
+        (declared.role,),
+        declared.condition,
+        declared.check,
+    )
+
+
+RESTRICTED = tuple(map(as_found, sorted(RESTRICTIONS, key=lambda p: (p.relation, p.name))))
+
+
 def whole() -> Catalogue:
     """A catalogue that breaks no rule."""
     return Catalogue(
@@ -58,7 +77,7 @@ def whole() -> Catalogue:
                 TABLE.name, "fk", TABLE.name, ("tenant_id", "a"), ("tenant_id", "gadget_id")
             ),
         ),
-        policies=(POLICY,),
+        policies=(POLICY, *RESTRICTED),
         functions=(DEFINER,),
         grants=tuple(Grant(*g) for g in sorted(GRANTS)),
     )
@@ -253,9 +272,31 @@ def test_grants_are_exactly_the_declared_ones() -> None:
 
 
 @pytest.mark.req("DB-1")
+@pytest.mark.parametrize("number", range(len(RESTRICTED)))
+def test_restrictions_inside_a_tenant_are_all_there_as_declared(number: int) -> None:
+    others = RESTRICTED[:number] + RESTRICTED[number + 1 :]
+    assert rules(restrictions(Catalogue(policies=others))) == {"restriction"}
+    changed = dataclasses.replace(RESTRICTED[number], condition="true", is_permissive=True)
+    assert rules(restrictions(Catalogue(policies=(*others, changed)))) == {"restriction"}
+
+
+@pytest.mark.req("DB-1", "VEC-2")
+def test_table_whose_rows_name_an_audience_is_restricted_to_it() -> None:
+    table = dataclasses.replace(TABLE, has_audience=True)
+    readers = Policy(
+        table.name, "r", False, "*", (TENANT_ROLE,), OPEN_OR_READABLE, OPEN_OR_READABLE
+    )
+    found = Catalogue(relations=(table,), policies=RESTRICTED)
+    assert rules(restrictions(found)) == {"restriction"}
+    found = dataclasses.replace(found, policies=(*RESTRICTED, POLICY, readers))
+    assert rules([*restrictions(found), *tenant_policy(found)]) == set()
+
+
+@pytest.mark.req("DB-1")
 def test_every_rule_is_asked() -> None:
     assert set(RULES) == {
-        row_security, tenant_policy, unique_keys, foreign_keys, functions, views, grants
+        row_security, tenant_policy, restrictions, unique_keys, foreign_keys, functions, views,
+        grants,
     }  # fmt: skip
 
 

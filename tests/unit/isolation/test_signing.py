@@ -40,7 +40,7 @@ def test_database_can_recompute_what_was_signed(
     assert len(inner) == len(outer) == 64
     stored = hashlib.sha256(outer + hashlib.sha256(inner + body.encode()).digest()).hexdigest()
     assert mac == stored == hmac.new(key, body.encode(), hashlib.sha256).hexdigest()
-    assert body == f"k7{tenant.hex}{actor.hex}{expires_at:010d}{pid}"
+    assert body == f"k7{tenant.hex}{actor.hex}{expires_at:010d}g{pid}"
 
 
 @pytest.mark.req("DB-4")
