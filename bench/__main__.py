@@ -5,7 +5,7 @@ from importlib import import_module
 
 NAMES = (
     "rls_tax", "platform_cost", "pools", "sql_guard", "scheduler", "fairness", "gateway",
-    "retrieval", "vectors",
+    "retrieval", "vectors", "ingestion",
 )  # fmt: skip
 
 
