@@ -70,7 +70,7 @@ def resume(name: str, as_json: bool) -> None:
 @click.argument("weight", type=click.FloatRange(0.01, 100))
 @json_option
 def weigh(name: str, weight: float, as_json: bool) -> None:
-    """Give a tenant twice the share of turns by a weight of 2, half of it by 0.5."""
+    """Give a tenant twice the share of turns, before models and workers, by a weight of 2."""
     client = Client.from_environment(_OPERATOR)
     show(client.patch(f"/v1/tenants/{name}", {"weight": weight}), as_json)
 

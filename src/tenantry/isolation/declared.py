@@ -125,6 +125,9 @@ def _policies_of_jobs() -> frozenset[FurtherPolicy]:
         {
             FurtherPolicy("tenantry.jobs", "release", OWNER_ROLE, "*", release,
                           condition=OWN_ROWS, check=OWN_ROWS),
+            FurtherPolicy("tenantry.tenants", "release", OWNER_ROLE, "r",
+                          "release_jobs() reads what the verified tenant weighs",
+                          condition=OWN_ROWS),
             FurtherPolicy("tenantry.job_shares", "release", OWNER_ROLE, "*", release,
                           condition=OWN_ROWS, check=OWN_ROWS),
             FurtherPolicy("tenantry.job_shares", "shares", "tenantry_operator", "*",
@@ -335,7 +338,7 @@ _GRANTS: Mapping[str, Mapping[str, str]] = {
         "tenantry.budget_leases": "SELECT",
         "tenantry.complexity_weights": _ALL,
         "tenantry.break_glass_grants": _GRANT_SEEN,
-        "tenantry.job_shares": "SELECT INSERT UPDATE(weight) UPDATE(most_at_once)",
+        "tenantry.job_shares": "SELECT INSERT UPDATE(most_at_once)",
     },
     "tenantry_ledger": {"tenantry": "USAGE"},
     "tenantry_queue": {  # it takes what release_jobs() put in, and adds nothing
