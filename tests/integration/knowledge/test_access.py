@@ -1,5 +1,6 @@
 """Access lists through the knowledge room: what is added, found, listed and replaced, by whom."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,6 +11,8 @@ from tenantry.jobs.job import Job
 from tenantry.knowledge.documents import Document
 from tenantry.knowledge.ingest import Upload
 from tenantry.security.groups import Groups
+from tenantry.sessions.assistants import Assistants, Draft
+from tenantry.sessions.conversations import Conversations, Turn
 from tests.integration.knowledge.conftest import Knowledge, WordEmbedder
 from tests.worlds import World
 
@@ -140,3 +143,33 @@ async def test_the_job_that_adds_it_is_its_readers_own(office: Office) -> None:
     again = await ingestor.accept(office.clerk, Upload("plan.md", None, PLAN))
     assert isinstance(again, Job)
     assert again.job_id != job.job_id
+
+
+@pytest.mark.req("VEC-2", "VEC-3")
+async def test_saved_citation_says_nothing_of_what_may_not_be_read_any_more(office: Office) -> None:
+    world, plan = office.world, await office.add(office.lawyer)
+    await Assistants(world.db, world.audit, ("search_documents",)).create(
+        office.owner, "analyst", Draft("Be brief.", "keyless")
+    )
+    conversations = Conversations(world.db, world.audit)
+    cited = [
+        {"ref": "doc:1", "kind": "document", "title": "plan.md", "locator": "Nightjar",
+         "quote": "The merger", "document_id": str(plan.document_id)},
+        {"ref": "query:1", "kind": "query", "title": "Orders", "locator": "", "quote": "7",
+         "document_id": ""},
+    ]  # fmt: skip
+    kept = await conversations.create(office.lawyer, "analyst")
+    turn = Turn("When?", "In May [doc:1].", "complete", 1, citations=cited)
+    await conversations.append(office.lawyer, kept.conversation_id, turn)
+
+    async def shown() -> list[Any]:
+        found = await conversations.get(office.lawyer, kept.conversation_id)
+        return list(found.messages[1].citations)
+
+    assert await shown() == cited
+    groups = await office.groups.list_groups(office.owner, START, 10)
+    await office.groups.remove(office.owner, groups[0]["group_id"], office.lawyer.actor.id)
+    withheld, other = await shown()
+    assert other == cited[1]
+    assert withheld["withheld"] is True
+    assert (withheld["title"], withheld["locator"], withheld["quote"]) == ("", "", "")
