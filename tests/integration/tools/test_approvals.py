@@ -130,6 +130,7 @@ async def test_an_approval_that_was_refused_or_has_expired_is_good_for_nothing(
         left = "SELECT extract(epoch FROM expires_at - requested_at) FROM tenantry.approvals"
         assert {float(row[0]) for row in admin.execute(left)} == {300.0}
         admin.execute("UPDATE tenantry.approvals SET expires_at = now() - interval '1 s'")
+    assert await office.waiting() == []
     for approval in (refused, late):
         with pytest.raises(Conflict):
             await office.approve(approval)
