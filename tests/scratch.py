@@ -10,13 +10,13 @@ _MEMORY = Path("/dev/shm")
 _ROOM = 3 * 2**30  # several times what a run takes
 
 
-def scratch(name: str) -> Path:
-    """A new folder that PostgreSQL's user can reach.
+def scratch(name: str, *, large: bool = False) -> Path:
+    """A new folder that PostgreSQL's user can reach; a large one is on the disk.
 
     Databases are cut from a template for most tests, each a thousand small files: on a disk the
     file system's own work was two thirds of all that PostgreSQL did.
     """
-    where = _MEMORY if _has_room(_MEMORY) else None
+    where = _MEMORY if not large and _has_room(_MEMORY) else None
     folder = Path(tempfile.mkdtemp(prefix=f"tenantry-{name}-", dir=where))
     folder.chmod(0o755)
     return folder

@@ -8,14 +8,18 @@ import pytest
 from tests.scratch import remove, scratch
 from tests.sources.tenant_databases import TenantServer
 
+_FEW = 100  # databases, some megabytes each
+
 
 @contextmanager
 def serving(tenants: int) -> Iterator[TenantServer]:
     """A server of its own, removed afterwards."""
-    folder = scratch("tenants")
-    with TenantServer(folder, tenants) as server:
-        yield server
-    remove(folder)
+    folder = scratch("tenants", large=tenants > _FEW)
+    try:
+        with TenantServer(folder, tenants) as server:
+            yield server
+    finally:
+        remove(folder)
 
 
 @pytest.fixture(scope="package")
