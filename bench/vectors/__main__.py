@@ -1,0 +1,7 @@
+"""`python -m bench.vectors`."""
+
+import sys
+
+from bench.vectors import main
+
+sys.exit(main())
