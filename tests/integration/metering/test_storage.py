@@ -13,7 +13,7 @@ from tests.worlds import World
 NOT_CONTENT = {
     # Who may do what: not what a tenant keeps with us.
     "tenants", "members", "api_keys", "assistants", "assistant_versions", "connectors",
-    "vault_keys", "vault_secrets",
+    "vault_keys", "vault_secrets", "groups", "group_members", "audiences",
     "provider_accounts", "model_policies", "vector_versions", "suspended_operations", "approvals",
     # What is being done, and gone when it is.
     "jobs", "job_shares",
