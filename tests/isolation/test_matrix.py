@@ -31,6 +31,8 @@ _ALL_TENANTS = {
     "PUT /v1/tenants/{tenant_id}/budgets": "operators set each tenant's plan",
     "DELETE /v1/tenants/{tenant_id}/budgets/{budget_id}": "operators set each tenant's plan",
     "PUT /v1/tenants/{tenant_id}/time-zone": "operators set each tenant's plan",
+    "GET /v1/tenants/{tenant_id}/embedder": "operators choose what embeds a tenant",
+    "PUT /v1/tenants/{tenant_id}/embedder": "operators choose what embeds a tenant",
     "POST /v1/tenants/{tenant_id}/break-glass": "opens one tenant for a reason, on its own record",
     "DELETE /v1/operator/break-glass/{grant_id}": "whoever responds may end what was opened",
 }
