@@ -21,7 +21,7 @@ _PAGES = (
 _RECORDED = re.compile(
     r"(?:assistant|break_glass|connector|conversation|document|file|id|key|member|model|model_policy"
     r"|operator_key|pattern|provider|provider_account|query|request|scope|table|tenant|token|tool|usage"
-    r"|vault(?!\.key$))\.[a-z_]+"
+    r"|erase|vault(?!\.key$))\.[a-z_]+"
 )
 
 

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "worker": ("tenantry.cli.local:worker", "Do the tenants' durable work."),
         "migrate": ("tenantry.cli.local:migrate", "Bring the database to this version."),
         "doctor": ("tenantry.cli.local:doctor", "Check this installation; say how to mend it."),
+        "erase": ("tenantry.cli.erase:erase", "Take what was deleted out of the database's files."),
         "operator-key": ("tenantry.cli.local:operator_key", "Issue or end operator keys."),
         "tenant": ("tenantry.cli.tenants:tenant", "Create, list, suspend tenants."),
         "token": ("tenantry.cli.tenants:token", "Mint a short-lived member token."),
