@@ -73,6 +73,8 @@ class HttpReranker:
         found: dict[int, float] = {}
         for item in results:
             index, score = _scored(item)
+            if index in found:
+                raise ProviderMalformed("The reranker scored a passage twice.")
             found[index] = score
         if found.keys() != set(range(len(passages))):
             raise ProviderMalformed("The reranker sent scores of other passages.")
