@@ -213,7 +213,8 @@ BEGIN
     END IF;
     PERFORM tenantry_private.fill_shelf(own, of_version, held.shelf, false);
     EXECUTE format('CREATE INDEX chunk_vectors_%1$s_nearest ON tenantry.chunk_vectors_%1$s USING hnsw '
-                   '((embedding::extensions.halfvec(%2$s)) extensions.halfvec_cosine_ops)',
+                   '((embedding::extensions.halfvec(%2$s)) extensions.halfvec_cosine_ops) '
+                   'WITH (m = 16, ef_construction = 128)', -- with 64, recall was 0.94 at 200,000
                    held.shelf, held.dimension);
     EXECUTE format('ALTER INDEX tenantry.chunk_vectors_%s_nearest ALTER COLUMN 1 SET STATISTICS 0',
                    held.shelf);
