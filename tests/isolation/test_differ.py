@@ -55,8 +55,8 @@ ELSEWHERE = {
 """Operations that neither name a resource nor list any, each with its reason."""
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _READS = frozenset({"/v1/connectors/{connector_id}/test"})
-_FIGURES = frozenset({"/v1/usage", "/v1/alerts", "/v1/breakers", "/v1/fairness"})
-"""Lists of what happened, and how much, to the platform's own accounts: they may name nobody."""
+_FIGURES = frozenset({"/v1/usage", "/v1/alerts", "/v1/breakers", "/v1/fairness", "/v1/embedder"})
+"""What happened, and how much, to the platform's own accounts and models: it may name nobody."""
 _METERED = frozenset({"/v1/connectors/{connector_id}/query"})
 
 

@@ -146,5 +146,5 @@ def test_no_text_of_tenants_is_sampled(arena: Arena) -> None:
         "members.role", "members.status", "messages.role", "messages.status",
         "provider_accounts.kind", "provider_accounts.max_tokens_field", "tenants.status",
         "tool_calls.outcome", "usage_events.kind", "usage_events.operation", "usage_events.payer",
-        "vault_secrets.owner_kind", "vector_shelves.state",
+        "vault_secrets.owner_kind", "vector_shelves.state", "vector_versions.state",
     }  # fmt: skip

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tenantry.core.errors import NotFound
@@ -109,6 +109,7 @@ async def _take(changing: Changing, library: Library, step: Step) -> None:
 @pytest.mark.req("VEC-1", "VEC-2", "VEC-3")
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEP, min_size=10, max_size=30))
+@example([Step(0, "add", 9), Step(0, "add", 9), Step(0, "change", 1), Step(0, "work", 1)])
 async def test_a_search_is_by_one_version_and_whole_whatever_happened_before(
     world: World, steps: list[Step]
 ) -> None:

@@ -15,7 +15,7 @@ from tenantry.jobs.jobs import Jobs
 from tenantry.knowledge.documents import Documents
 from tenantry.knowledge.embedders import Embedders
 from tenantry.knowledge.ingest import Ingestor, Upload
-from tenantry.knowledge.reembedding import Reembedding, Services
+from tenantry.knowledge.reembedding import REEMBED, Reembedding, Services
 from tenantry.knowledge.retrieve import Passage, Retriever
 from tenantry.metering.ledger import Ledger
 from tenantry.metering.prices import PriceBook
@@ -97,7 +97,10 @@ class Changing:
         await self.ingestor.ingest(ctx, Upload(f"{name}.md", "text/markdown", text.encode()))
 
     async def begin(self) -> Attempt | None:
-        """The next job of anybody's queue that is not over, in a worker's hands."""
+        """The next change of anybody's that is not over, in a worker's hands.
+
+        What moves an index, which a growing tenant enqueues, is left to `shelves`.
+        """
         while True:
             with self.world.admin() as admin:
                 row = admin.execute(_QUEUED).fetchone()
@@ -106,7 +109,7 @@ class Changing:
                 admin.execute("DELETE FROM tenantry_queue.pgqueuer WHERE id = %s", [row[0]])
             self.row = bytes(row[1]), row[2]
             attempt = await self.again()
-            if attempt is not None:
+            if attempt is not None and attempt.job.kind == REEMBED:
                 return attempt
 
     async def again(self) -> Attempt | None:
