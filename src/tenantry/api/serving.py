@@ -67,6 +67,16 @@ def listening(host: str, port: int) -> socket.socket:
     return listener
 
 
+def keep_what_is_there() -> None:
+    """Take what is in memory for what stays; for a process that does nothing but serve.
+
+    To look through it again and again, as the collector of cycles does, would stop everybody for a
+    tenth of a second each time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @asynccontextmanager
 async def serving(platform: Platform, host: str, port: int) -> AsyncIterator[RunningServer]:
     """Serve the platform; stops when the block ends.
@@ -96,17 +106,12 @@ async def serving(platform: Platform, host: str, port: int) -> AsyncIterator[Run
     ready = asyncio.create_task(server.answering.wait())
     await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
     ready.cancel()
-    # What is there by now stays: to look through it again and again, as the collector of cycles
-    # does, would stop everybody for a tenth of a second each time.
-    gc.collect()
-    gc.freeze()
     watch = LoopWatch()
     watch.start()
     try:
         yield RunningServer(server, task, f"http://{host}:{listener.getsockname()[1]}")
     finally:
         watch.stop()
-        gc.unfreeze()
         server.should_exit = True
         await task
         listener.close()

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from tenantry.api.serving import run, serving
+from tenantry.api.serving import keep_what_is_there, run, serving
 from tenantry.cli.doctor import examine
 from tenantry.cli.output import json_option, show, show_rows
 from tenantry.core.clock import SystemClock
@@ -63,6 +63,7 @@ async def run_server(
         working() if has_worker else nullcontext(),
         serving(platform, settings.host, settings.port) as server,
     ):
+        keep_what_is_there()
         announce(server.url)
         await server.wait()
 

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from tenantry.core.errors import Conflict
 from tenantry.db.queries import load
 from tenantry.isolation.transaction import Transaction
 from tenantry.vectors.base import Near, Question, vector_text
@@ -50,10 +51,13 @@ async def add_passages(
         document_id: whose passages they are.
         passages: all of them.
         language: by which their words are stemmed, see `vectors.language`.
+
+    Raises:
+        Conflict: there is no such document for this transaction.
     """
     for start in range(0, len(passages), _BATCH):
         batch = passages[start : start + _BATCH]
-        await tx.execute(
+        stored = await tx.execute(
             _SQL["add_chunks"],
             document_id=document_id,
             chunk_no=[p.number for p in batch],
@@ -65,6 +69,7 @@ async def add_passages(
             names=[names_of(f"{p.heading}. {p.text}") for p in batch],
             language=language,
         )
+        _all_stored(stored, len(batch))
 
 
 async def add_vectors(
@@ -80,16 +85,20 @@ async def add_vectors(
         document_id: whose passages they are.
         version: which of the tenant's versions they are of.
         vectors: a passage's number, and its vector of unit length.
+
+    Raises:
+        Conflict: there is no such document for this transaction.
     """
     for start in range(0, len(vectors), _BATCH):
         batch = vectors[start : start + _BATCH]
-        await tx.execute(
+        stored = await tx.execute(
             _SQL["add_embeddings"],
             document_id=document_id,
             version=version,
             chunk_no=[number for number, _ in batch],
             embedding=[vector_text(vector) for _, vector in batch],
         )
+        _all_stored(stored, len(batch))
 
 
 async def vectors_of(
@@ -155,3 +164,8 @@ def _near(row: Mapping[str, Any]) -> Near:
     # A passage without a vector yet is as far as one that has nothing to do with the question.
     distance = 1.0 if row["distance"] is None else row["distance"]
     return Near(distance, row["document_id"], row["chunk_no"], row["share"])
+
+
+def _all_stored(stored: int, given: int) -> None:
+    if stored != given:
+        raise Conflict("The document is not there any more.")

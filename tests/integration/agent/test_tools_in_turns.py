@@ -64,7 +64,7 @@ class Lookup:
         if what == "break":
             raise RuntimeError("a bug")
         content = {"passages": [{"ref": ref, "text": f"{self._ctx.request_id} says {what}"}]}
-        citation = Citation(ref, "document", f"{what}.md", "page 1", 0, 9, what)
+        citation = Citation(ref, "query", f"{what}.md", "page 1", 0, 9, what)
         return ToolResult(content, "documents", (citation,), rows=1)
 
 
@@ -148,7 +148,7 @@ async def test_tool_calls_are_stored_with_the_answer_and_entered_in_the_ledger(
     ]
     (source,) = transcript.messages[1].citations
     assert isinstance(source, dict)
-    assert (source["ref"], source["kind"], source["quote"]) == ("doc:1", "document", "a")
+    assert (source["ref"], source["kind"], source["quote"]) == ("doc:1", "query", "a")
     rows = stage.ledger_rows(world.acme)
     assert [r["kind"] for r in rows if r["operation"] == "chat"] == ["intent", "settled"] * 3
     assert [r["model"] for r in rows if r["operation"] == "tool"] == ["lookup"] * 3

@@ -174,7 +174,7 @@ BEGIN
         SELECT jsonb_agg(
                    CASE WHEN c.cited->>'kind' = 'document' AND NOT EXISTS (
                              SELECT FROM tenantry.documents AS d
-                              WHERE d.document_id = (c.cited->>'document_id')::uuid)
+                              WHERE d.document_id = nullif(c.cited->>'document_id', '')::uuid)
                         THEN c.cited || '{"title": "", "locator": "", "quote": "", "withheld": true}'
                         ELSE c.cited END
                    ORDER BY c.place)
