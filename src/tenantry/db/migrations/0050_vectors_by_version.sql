@@ -131,29 +131,6 @@ CREATE POLICY tenant ON tenantry.vector_changes TO tenantry_tenant
     WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
 CREATE POLICY keeper ON tenantry.vector_changes TO tenantry_owner USING (true) WITH CHECK (true);
 
--- Rows of this transaction's tenant enter its shelf: all of them, or those of the documents noted.
-CREATE FUNCTION tenantry_private.fill_shelf(of_tenant uuid, of_version integer, on_shelf integer,
-                                            only_noted boolean)
-    RETURNS void
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    INSERT INTO tenantry.chunk_vectors (tenant_id, shelf, document_id, chunk_no, embedding)
-    SELECT d.tenant_id, on_shelf, d.document_id, e.chunk_no, e.embedding
-      FROM tenantry.documents AS d
-     CROSS JOIN LATERAL ( -- by key, document by document: never the whole table
-           SELECT e.chunk_no, e.embedding FROM tenantry.chunk_embeddings AS e
-            WHERE e.tenant_id = d.tenant_id AND e.document_id = d.document_id
-              AND e.version = of_version
-           OFFSET 0) AS e
-     WHERE d.tenant_id = of_tenant
-       AND (NOT only_noted OR d.document_id IN (
-            SELECT n.document_id FROM tenantry.vector_changes AS n
-             WHERE n.tenant_id = of_tenant AND n.version = of_version));
-END
-$$;
-
 -- Begins a shelf for this transaction's tenant; false when it has one for this version.
 CREATE FUNCTION tenantry.open_shelf(of_version integer, of_dimension integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -279,40 +256,7 @@ BEGIN
 END
 $$;
 
--- Keeps shelves as their tenant's vectors are: in the same transaction, whoever writes.
-CREATE OR REPLACE FUNCTION tenantry.shelve_chunks() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    held tenantry.vector_shelves;
-BEGIN
-    -- Shared among writers; a shelf becomes ready, or is freed, between them.
-    FOR held IN SELECT s.* FROM tenantry.vector_shelves AS s
-                 WHERE s.tenant_id IN (SELECT c.tenant_id FROM changed AS c)
-                   AND s.state <> 'retired' FOR SHARE
-    LOOP
-        IF held.state <> 'ready' THEN
-            INSERT INTO tenantry.vector_changes (tenant_id, version, document_id)
-            SELECT DISTINCT c.tenant_id, c.version, c.document_id FROM changed AS c
-             WHERE c.tenant_id = held.tenant_id AND c.version = held.version
-            ON CONFLICT DO NOTHING;
-        ELSIF TG_OP = 'INSERT' THEN
-            INSERT INTO tenantry.chunk_vectors (tenant_id, shelf, document_id, chunk_no, embedding)
-            SELECT c.tenant_id, held.shelf, c.document_id, c.chunk_no, c.embedding
-              FROM changed AS c
-             WHERE c.tenant_id = held.tenant_id AND c.version = held.version;
-        ELSE
-            EXECUTE format(
-                'DELETE FROM tenantry.chunk_vectors AS v USING changed AS c '
-                ' WHERE c.tenant_id = $1 AND c.version = $2 AND v.tenant_id = $1 AND v.shelf = %s '
-                '   AND v.document_id = c.document_id AND v.chunk_no = c.chunk_no', held.shelf)
-                USING held.tenant_id, held.version;
-        END IF;
-    END LOOP;
-    RETURN NULL;
-END
-$$;
+-- What they call, and what fills a shelf, knows for whom a row is: `0060_access_lists.sql`.
 CREATE TRIGGER shelve_added AFTER INSERT ON tenantry.chunk_embeddings
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION tenantry.shelve_chunks();
 CREATE TRIGGER shelve_removed AFTER DELETE ON tenantry.chunk_embeddings
@@ -368,7 +312,6 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION tenantry_private.fill_shelf(uuid, integer, integer, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION tenantry.open_shelf(integer, integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION tenantry.advance_shelf(integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION tenantry.retire_shelf(integer) FROM PUBLIC;
@@ -381,36 +324,3 @@ GRANT EXECUTE ON FUNCTION tenantry.open_shelf(integer, integer), tenantry.advanc
     tenantry.nearest_on_shelf(
         integer, integer, extensions.halfvec, integer, integer, uuid[], text[], timestamptz, timestamptz)
     TO tenantry_tenant;
-
--- Vectors of every version count: a tenant that changes its embedder keeps two for a while.
-CREATE OR REPLACE FUNCTION tenantry.stored_sizes()
-    RETURNS TABLE (what text, size_bytes bigint, row_count bigint)
-    LANGUAGE plpgsql STABLE SECURITY INVOKER
-    SET search_path = pg_catalog, extensions, pg_temp
-AS $$
-BEGIN
-    RETURN QUERY
-    SELECT 'conversations', coalesce(sum(octet_length(m.content) + pg_column_size(m.citations)
-                                         + pg_column_size(m.attachments)), 0)::bigint,
-           count(*) FROM tenantry.messages AS m
-    UNION ALL
-    SELECT 'tool_calls', coalesce(sum(pg_column_size(t.arguments)), 0)::bigint, count(*)
-      FROM tenantry.tool_calls AS t
-    UNION ALL
-    SELECT 'documents', coalesce(sum(octet_length(c.content) + octet_length(c.heading)
-                                     + pg_column_size(c.terms)), 0)::bigint, count(*)
-      FROM tenantry.chunks AS c
-    UNION ALL
-    SELECT 'vectors', coalesce(sum(pg_column_size(e.embedding)), 0)::bigint, count(*)
-      FROM tenantry.chunk_embeddings AS e
-    UNION ALL
-    SELECT 'files', coalesce(sum(f.size_bytes), 0)::bigint, count(*) FROM tenantry.data_files AS f
-    UNION ALL
-    SELECT 'results', coalesce(sum(octet_length(r.content)), 0)::bigint, count(*)
-      FROM tenantry.result_files AS r
-    UNION ALL
-    SELECT 'patterns', coalesce(sum(octet_length(p.question) + octet_length(p.sql)
-                                    + pg_column_size(p.embedding)), 0)::bigint, count(*)
-      FROM tenantry.pattern_versions AS p;
-END
-$$;

@@ -1,5 +1,6 @@
 -- Files that wait for a worker, or that one failed to read, are kept until then: they count (COST-2).
--- So do the codes and names of passages.
+-- So do the codes and names of passages, and vectors of every version: a tenant that changes its
+-- embedder keeps two for a while.
 
 CREATE OR REPLACE FUNCTION tenantry.stored_sizes()
     RETURNS TABLE (what text, size_bytes bigint, row_count bigint)

@@ -343,7 +343,8 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION tenantry_private.fill_shelf(of_tenant uuid, of_version integer, on_shelf integer,
+-- Rows of this transaction's tenant enter its shelf: all of them, or those of the documents noted.
+CREATE FUNCTION tenantry_private.fill_shelf(of_tenant uuid, of_version integer, on_shelf integer,
                                             only_noted boolean)
     RETURNS void
     LANGUAGE plpgsql
@@ -366,6 +367,7 @@ BEGIN
 END
 $$;
 
+-- Keeps shelves as their tenant's vectors are: in the same transaction, whoever writes.
 CREATE OR REPLACE FUNCTION tenantry.shelve_chunks() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -441,6 +443,7 @@ REVOKE ALL ON FUNCTION tenantry.audience_names(integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION tenantry.readable_citations(jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION tenantry.audience_of(uuid[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION tenantry.sweep_audiences(uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tenantry_private.fill_shelf(uuid, integer, integer, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION tenantry.current_view(), tenantry.current_actor(),
     tenantry.readable_audiences(), tenantry.audience_names(integer),
     tenantry.readable_citations(jsonb), tenantry.audience_of(uuid[]), tenantry.sweep_audiences(uuid)
