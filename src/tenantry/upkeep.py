@@ -70,8 +70,9 @@ class Upkeep:
             StoreUnavailable: the prices cannot be read; what was held is let go all the same.
         """
         self.models.admission.breakers.tidy(self.base.clock.monotonic())
-        if isinstance(self.models.embedder, EmbeddedE5):
-            self.models.embedder.release_if_idle()
+        embedded = self.models.providers.platform.embedded
+        if isinstance(embedded, EmbeddedE5):
+            embedded.release_if_idle()
         await self.refresh_prices()
 
     async def each_tenant(self, task: str) -> AsyncIterator[TenantContext]:
@@ -105,8 +106,7 @@ class Upkeep:
         if versions.active is not None:
             active = versions.active
             state = await shelves.settle(ctx, active.number, active.choice.dimension)
-        kept = [one.number for one in (versions.active, versions.preparing) if one]
-        await shelves.tend_others(ctx, kept)
+        await shelves.tend_others(ctx, versions.kept)
         if state not in {"ready", None}:
             raise Conflict("Transactions that began before are to end first.")
 

@@ -236,6 +236,23 @@ async def _job(client: ApiClient, kind: str) -> Any:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.req("FAIR-3", "VEC-3")
+async def test_a_change_of_embedder_is_carried_out_and_computes_beside_the_worker(
+    service: Service, gate: Gate, worker: WorkerProcess
+) -> None:
+    assert (await _over(service.acme, await _accepted(service.acme, "moved")))["state"] == "done"
+    chosen = await service.acme.call("PUT", "/v1/embedder", json={"model": "embedded"})
+    assert chosen.body["change"]["dimension"] == 384
+    job = (await service.acme.get(f"/v1/jobs/{chosen.body['change']['job']}")).body
+    assert (await _over(service.acme, job))["state"] == "done"
+    # Not what the deployment embeds with, and no less kept away from the worker's heartbeat.
+    assert any("engine_child" in program for program in worker.programs())
+    embedder = (await service.acme.get("/v1/embedder")).body
+    assert (embedder["dimension"], embedder["change"]) == (384, None)
+    found = await service.acme.post("/v1/documents/search", {"query": "what does moved say?"})
+    assert any("moved says" in passage["text"] for passage in found.body["data"])
+
+
 async def test_a_folder_is_kept_in_step(
     service: Service, gate: Gate, worker: WorkerProcess, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
+import psutil
 from aiohttp import web
 
 from tests.acceptance.process import environment
@@ -82,6 +83,11 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         """Whether it still runs."""
         return self._process.returncode is None
+
+    def programs(self) -> list[str]:
+        """Command lines of what it started and still runs."""
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        return [" ".join(child.cmdline()) for child in children]
 
     def send(self, number: signal.Signals) -> None:
         """A signal."""

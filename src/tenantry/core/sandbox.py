@@ -14,7 +14,7 @@ import ctypes
 import os
 import resource
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -71,14 +71,20 @@ _OPEN_FILES = 512
 
 def limit_resources(limits: Limits, overhead_bytes: int = _OVERHEAD_BYTES) -> None:
     """Bound what this process may use, from now on and for good."""
-    data_bytes = limits.memory_bytes + overhead_bytes
-    for kind, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, limits.cpu_s),
-        (resource.RLIMIT_DATA, data_bytes),
-        (resource.RLIMIT_FSIZE, limits.file_bytes),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-    ):
+    lower_limits(
+        {
+            resource.RLIMIT_CORE: 0,
+            resource.RLIMIT_CPU: limits.cpu_s,
+            resource.RLIMIT_DATA: limits.memory_bytes + overhead_bytes,
+            resource.RLIMIT_FSIZE: limits.file_bytes,
+            resource.RLIMIT_NOFILE: _OPEN_FILES,
+        }
+    )
+
+
+def lower_limits(most: Mapping[int, int]) -> None:
+    """Bound what this process may use of each kind of resource, or keep what is bounded lower."""
+    for kind, value in most.items():
         _, hardest = resource.getrlimit(kind)
         value = value if hardest == resource.RLIM_INFINITY else min(value, hardest)
         resource.setrlimit(kind, (value, value))

@@ -13,6 +13,8 @@ from typing import IO
 import numpy as np
 import orjson
 
+from tenantry.core.sandbox import lower_limits
+
 _LENGTH = 4
 _CPU_S = 60
 """Processor time of one request, at most: it ends the process, not the machine."""
@@ -39,10 +41,7 @@ def main() -> None:
 
 def confine(memory_bytes: int) -> None:
     """Bound memory; no core dump, which would hold what tenants wrote."""
-    for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_DATA, memory_bytes)):
-        _, hardest = resource.getrlimit(kind)
-        most = most if hardest == resource.RLIM_INFINITY else min(most, hardest)
-        resource.setrlimit(kind, (most, most))
+    lower_limits({resource.RLIMIT_CORE: 0, resource.RLIMIT_DATA: memory_bytes})
 
 
 def _allow_time() -> None:

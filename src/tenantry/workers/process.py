@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tenantry.core.errors import StoreUnavailable
+from tenantry.core.sandbox import lower_limits
 from tenantry.core.settings import Settings
 from tenantry.platform import Platform, open_platform
 from tenantry.providers.embedded_e5 import EmbeddedE5
@@ -31,8 +32,9 @@ async def work(settings: Settings, options: WorkerOptions, *, with_parent: bool 
     """
     confine(options.memory_bytes)
     async with open_platform(settings, upkeep=False) as platform:
-        if isinstance(platform.embedder, EmbeddedE5):
-            platform.embedder.move_out()  # computing never holds up the heartbeats
+        embedded = platform.providers.platform.embedded
+        if isinstance(embedded, EmbeddedE5):
+            embedded.move_out()  # computing never holds up the heartbeats
         worker = Worker(platform, options)
         _on_signals(worker.stop)
         schedule = Schedule(platform) if "maintenance" in options.pools else None
@@ -54,10 +56,7 @@ def confine(memory_bytes: int) -> None:
 
     What it starts inherits the place: it reads and embeds when nobody answers a question.
     """
-    for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_DATA, memory_bytes)):
-        _, hardest = resource.getrlimit(kind)
-        most = most if hardest == resource.RLIM_INFINITY else min(most, hardest)
-        resource.setrlimit(kind, (most, most))
+    lower_limits({resource.RLIMIT_CORE: 0, resource.RLIMIT_DATA: memory_bytes})
     os.nice(_NICER)
     with suppress(OSError):  # a container may forbid it; the nice value is enough then
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
