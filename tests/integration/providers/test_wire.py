@@ -115,6 +115,36 @@ async def test_what_follows_an_answer_never_meets_the_next_caller(answer: bytes)
         await upstream.close()
 
 
+@pytest.mark.req("SEC-4", "SEC-6")
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nfirst"])
+async def test_an_answer_to_a_caller_that_left_never_meets_the_next_one(before: bytes) -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def speak(writer: asyncio.StreamWriter, number: int) -> None:
+        if number == 1:
+            writer.write(before)
+            asked.set()
+            await asyncio.wait_for(left.wait(), 5)
+        writer.write(OK if number > 1 else b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst")
+        await writer.drain()
+
+    async def ask() -> bytes:
+        return await whole(await upstream.open("/", b"{}", {}))
+
+    async with peer(speak) as (server, url):
+        upstream = HttpUpstream(url, patience=LONG)
+        leaving = asyncio.create_task(ask())
+        await asyncio.wait_for(asked.wait(), 5)
+        for _ in range(50):  # until what was sent has come
+            await asyncio.sleep(0.001)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        left.set()
+        assert await ask() == b"ok"
+        assert server.connections == 2
+        await upstream.close()
+
+
 @pytest.mark.req("SEC-6")
 async def test_a_connection_on_which_something_came_unasked_is_not_used_again() -> None:
     said = asyncio.Event()

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,23 @@ def test_a_process_that_was_killed_is_started_anew(engine: EngineApart) -> None:
     os.kill(killed, signal.SIGKILL)
     assert np.array_equal(engine.passage(TEXTS[:1]), before)
     assert engine.process_id != killed
+
+
+@pytest.mark.req("SEC-4")
+def test_what_two_ask_at_once_never_meets_though_the_process_is_killed(
+    engine: EngineApart,
+) -> None:
+    expected = {text: engine.passage([text]) for text in TEXTS[:2]}
+
+    def asks(text: str) -> bool:
+        return all(np.array_equal(engine.passage([text]), expected[text]) for _ in range(20))
+
+    with ThreadPoolExecutor(2) as pool:
+        asking = [pool.submit(asks, text) for text in expected]
+        killed = engine.process_id
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        assert [each.result(60) for each in asking] == [True, True]
 
 
 def test_the_process_has_its_ceilings_and_no_environment(engine: EngineApart) -> None:
