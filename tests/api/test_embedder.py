@@ -3,6 +3,7 @@
 import pytest
 
 from tenantry.jobs.attempt import Attempts
+from tests.providers.replies import Reply
 from tests.providers.scripted import ScriptedProvider
 from tests.service import Service
 
@@ -47,6 +48,9 @@ async def test_a_tenant_is_embedded_anew_by_a_providers_model(
     ):
         refused = await modelled.acme.call("PUT", "/v1/embedder", json=wrong)
         assert refused.status in {status, 400}, (wrong, refused)
+    provider.queue(Reply(fault="garbage"))
+    nonsense = await modelled.acme.call("PUT", "/v1/embedder", json={"model": MODEL})
+    assert (nonsense.status, nonsense.body["code"]) == (502, "provider_malformed")
     assert (await modelled.acme.get("/v1/embedder")).body == before
     chosen = await modelled.acme.call("PUT", "/v1/embedder", json={"model": MODEL})
     assert (chosen.status, chosen.body["model"]) == (200, before["model"])

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ import aiohttp
 import click
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+_PAGE = 500
 _TIMEOUT = aiohttp.ClientTimeout(total=600, sock_connect=10)
 
 
@@ -35,6 +36,16 @@ class Client:
     def get(self, path: str, **query: str | int) -> dict[str, Any]:
         """GET a JSON document."""
         return asyncio.run(self.call("GET", path, params=query))
+
+    def every(self, path: str) -> Iterator[dict[str, Any]]:
+        """Every item of a list that comes in pages."""
+        cursor: dict[str, str] = {}
+        while True:
+            page = self.get(path, limit=_PAGE, **cursor)
+            yield from page["data"]
+            if not page.get("next_cursor"):
+                return
+            cursor = {"cursor": page["next_cursor"]}
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """POST a JSON document."""

@@ -96,7 +96,7 @@ def change(  # each is an option of the command
 @json_option
 def list_all(as_json: bool) -> None:
     """List the sources."""
-    show_rows(list(_all(Client.from_environment())), as_json, _SHOWN)
+    show_rows(list(Client.from_environment().every("/v1/connectors")), as_json, _SHOWN)
 
 
 @connector.command("test")
@@ -219,20 +219,10 @@ def find(client: Client, name: str) -> str:
     Raises:
         click.ClickException: there is none.
     """
-    for each in _all(client):
+    for each in client.every("/v1/connectors"):
         if each["name"] == name:
             return str(each["id"])
     raise click.ClickException(f"There is no connector {name}.")
-
-
-def _all(client: Client) -> Iterable[dict[str, Any]]:
-    cursor = ""
-    while True:
-        page = client.get("/v1/connectors", limit=500, **({"cursor": cursor} if cursor else {}))
-        yield from page["data"]
-        cursor = page["next_cursor"]
-        if not cursor:
-            return
 
 
 def _options(pairs: Iterable[str], file: Path | None, flag: str = "-o") -> dict[str, Any]:

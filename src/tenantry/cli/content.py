@@ -138,8 +138,7 @@ async def _stream(client: Client, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _connector(client: Client, name: str) -> str:
-    found = client.get("/v1/connectors", limit=500)["data"]
-    for connector in found:
+    for connector in client.every("/v1/connectors"):
         if connector["name"] == name:
             return str(connector["id"])
     return str(client.post("/v1/connectors", {"name": name, "kind": "files"})["id"])

@@ -125,8 +125,7 @@ def _rows(client: Client, connector: str, statement: str) -> list[list[Any]]:
 
 def _connector(client: Client, name: str, *, load: bool) -> str:
     wanted = _CONNECTOR.format(name)
-    listed = client.get("/v1/connectors", limit=500)["data"]
-    known = {each["name"]: str(each["id"]) for each in listed}
+    known = {each["name"]: str(each["id"]) for each in client.every("/v1/connectors")}
     if not load:
         if wanted not in known:
             raise click.ClickException(f"There is no connector {wanted}. Run again with --load.")

@@ -4,13 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import click
-
-if TYPE_CHECKING:
-    pass
 
 _IGNORED = frozenset({".DS_Store", "Thumbs.db"})
 _SCHEME = "s3://"

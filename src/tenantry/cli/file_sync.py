@@ -13,7 +13,6 @@ from tenantry.cli.client import Client
 from tenantry.cli.file_sources import FileSource, SourceFile
 
 _LOOK_S = 0.5
-_PAGE = 500
 
 
 def when_done(client: Client, added: dict[str, Any]) -> dict[str, Any]:
@@ -86,12 +85,6 @@ class FileSync:
                 self._seen.pop(file.source, None)
 
     def _documents(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        cursor: dict[str, str] = {}
-        while True:
-            page = self._client.get("/v1/documents", limit=_PAGE, **cursor)
-            mine = f"{self._files.name}/"
-            found += [row for row in page["data"] if (row["source"] or "").startswith(mine)]
-            if not page.get("next_cursor"):
-                return found
-            cursor = {"cursor": page["next_cursor"]}
+        mine = f"{self._files.name}/"
+        rows = self._client.every("/v1/documents")
+        return [row for row in rows if (row["source"] or "").startswith(mine)]

@@ -1,13 +1,12 @@
 """`tenantry group | document`: who may read which documents of a tenant."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from tenantry.cli.client import Client
 from tenantry.cli.output import json_option, show, show_rows
-
-_PAGE = 500
 
 
 @click.group()
@@ -27,7 +26,7 @@ def create_group(name: str, as_json: bool) -> None:
 @json_option
 def list_groups(as_json: bool) -> None:
     """List groups."""
-    show_rows(_all(Client.from_environment(), "/v1/groups"), as_json)
+    show_rows(list(Client.from_environment().every("/v1/groups")), as_json)
 
 
 @group.command("delete")
@@ -45,7 +44,7 @@ def delete_group(name: str) -> None:
 def list_group_members(name: str, as_json: bool) -> None:
     """List who is in a group."""
     client = Client.from_environment()
-    rows = _all(client, f"/v1/groups/{_group(client, name)}/members")
+    rows = list(client.every(f"/v1/groups/{_group(client, name)}/members"))
     show_rows(rows, as_json, () if as_json else ("id", "external_id", "role", "added_at"))
 
 
@@ -78,7 +77,7 @@ def document() -> None:
 @json_option
 def list_documents(as_json: bool) -> None:
     """List the documents that you may read; owners and admins see every one, and for whom it is."""
-    rows = _all(Client.from_environment(), "/v1/documents")
+    rows = list(Client.from_environment().every("/v1/documents"))
     shown = rows if as_json else [{**row, "for": _readers(row)} for row in rows]
     show_rows(shown, as_json, () if as_json else ("id", "title", "for", "chunk_count"))
 
@@ -112,26 +111,15 @@ def _readers(row: dict[str, Any]) -> str:
 
 
 def _group(client: Client, name: str) -> str:
-    return _found(_all(client, "/v1/groups"), "name", name, "group")
+    return _found(client.every("/v1/groups"), "name", name, "group")
 
 
 def _member(client: Client, external_id: str) -> str:
-    return _found(_all(client, "/v1/members"), "external_id", external_id, "member")
+    return _found(client.every("/v1/members"), "external_id", external_id, "member")
 
 
-def _found(rows: list[dict[str, Any]], field: str, value: str, kind: str) -> str:
+def _found(rows: Iterable[dict[str, Any]], field: str, value: str, kind: str) -> str:
     for row in rows:
         if row[field] == value:
             return str(row["id"])
     raise click.ClickException(f"There is no {kind} {value}.")
-
-
-def _all(client: Client, path: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    cursor: dict[str, str] = {}
-    while True:
-        page = client.get(path, limit=_PAGE, **cursor)
-        rows += page["data"]
-        if not page["next_cursor"]:
-            return rows
-        cursor = {"cursor": page["next_cursor"]}

@@ -35,16 +35,7 @@ def create_tenant(name: str, owner: str, as_json: bool) -> None:
 @json_option
 def list_tenants(as_json: bool) -> None:
     """List every tenant."""
-    client = Client.from_environment(_OPERATOR)
-    rows, cursor = [], ""
-    while True:
-        query = {"cursor": cursor} if cursor else {}
-        page = client.get("/v1/tenants", limit=500, **query)
-        rows += page["data"]
-        cursor = page["next_cursor"]
-        if not cursor:
-            break
-    show_rows(rows, as_json)
+    show_rows(list(Client.from_environment(_OPERATOR).every("/v1/tenants")), as_json)
 
 
 @tenant.command("suspend")
@@ -117,7 +108,7 @@ def add_member(external_id: str, role: str, as_json: bool) -> None:
 @json_option
 def list_members(as_json: bool) -> None:
     """List members."""
-    rows = Client.from_environment().get("/v1/members", limit=500)["data"]
+    rows = list(Client.from_environment().every("/v1/members"))
     show_rows(rows, as_json, ("id", "external_id", "role", "status", "created_at"))
 
 
@@ -151,7 +142,7 @@ def create_key(
 @json_option
 def list_keys(as_json: bool) -> None:
     """List keys, without their secrets."""
-    rows = Client.from_environment().get("/v1/keys", limit=500)["data"]
+    rows = list(Client.from_environment().every("/v1/keys"))
     columns = ("id", "name", "public_id", "scopes", "expires_at", "revoked_at", "last_used_at")
     show_rows(rows, as_json, columns)
 

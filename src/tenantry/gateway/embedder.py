@@ -6,7 +6,8 @@ models are never compared.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import orjson
@@ -26,6 +27,46 @@ Resolve = Callable[[TenantContext, str], Awaitable[RawRoute]]
 _AT_ONCE = 32
 _BYTES_A_TOKEN = 3.0
 _PROBE = "How long are the vectors?"
+_NO_VECTORS = "The model provider did not answer with vectors."
+
+
+class _Asking:
+    """Has texts embedded by a model, through the gateway."""
+
+    def __init__(self, gateway: Gateway, resolve: Resolve) -> None:
+        self._gateway = gateway
+        self._resolve = resolve
+
+    async def answer(
+        self,
+        ctx: TenantContext,
+        model: str,
+        texts: Sequence[str],
+        dimension: int | None,
+        lane: Lane,
+    ) -> Mapping[str, Any]:
+        """What the provider answers; `dimension` is asked for if given.
+
+        Raises:
+            TenantryError: as for `RoutedEmbedder.embed_query`.
+        """
+        fields: dict[str, object] = {
+            "model": model,
+            "input": list(texts),
+            "encoding_format": "float",
+        }
+        if dimension is not None:
+            fields["dimensions"] = dimension
+        asked = Asked(EMBEDDINGS, Given(orjson.dumps(fields), fields))
+        route = await self._resolve(ctx, model)
+        answer = await self._gateway.call(ctx, route, asked, self._gateway.departure(ctx), lane)
+        try:
+            found = orjson.loads(answer.body) if isinstance(answer.body, bytes) else None
+        except orjson.JSONDecodeError as error:
+            raise ProviderMalformed(_NO_VECTORS) from error
+        if not isinstance(found, dict):
+            raise ProviderMalformed(_NO_VECTORS)
+        return found
 
 
 class RoutedEmbedder:
@@ -35,8 +76,7 @@ class RoutedEmbedder:
     """Each call is settled by itself, with the provider's own figures."""
 
     def __init__(self, gateway: Gateway, resolve: Resolve, choice: Choice) -> None:
-        self._gateway = gateway
-        self._resolve = resolve
+        self._asking = _Asking(gateway, resolve)
         self._choice = choice
 
     @property
@@ -82,16 +122,15 @@ class RoutedEmbedder:
         self, ctx: TenantContext, texts: Sequence[str], lane: Lane
     ) -> NDArray[np.float32]:
         asked = self.dimension if self._choice.is_shortened else None
-        data = await _call(self._gateway, self._resolve, ctx, (self.name, texts, asked), lane)
-        return unit_vectors({"data": data}, len(texts), self.dimension)
+        answer = await self._asking.answer(ctx, self.name, texts, asked, lane)
+        return unit_vectors(answer, len(texts), self.dimension)
 
 
 class EmbedderTrial:
     """Finds out what vectors a model makes, by asking it once."""
 
     def __init__(self, gateway: Gateway, resolve: Resolve) -> None:
-        self._gateway = gateway
-        self._resolve = resolve
+        self._asking = _Asking(gateway, resolve)
 
     async def __call__(self, ctx: TenantContext, model: str, dimension: int | None) -> Choice:
         """The choice of a model, tried out.
@@ -115,36 +154,11 @@ class EmbedderTrial:
         return Choice(model, dimension, is_shortened=True)
 
     async def _length(self, ctx: TenantContext, model: str, asked: int | None) -> int:
-        wanted = (model, [_PROBE], asked)
-        data = await _call(self._gateway, self._resolve, ctx, wanted, "interactive")
+        answer = await self._asking.answer(ctx, model, [_PROBE], asked, "interactive")
+        data = answer.get("data")
         first = data[0] if isinstance(data, list) and data else None
         vector = first.get("embedding") if isinstance(first, dict) else None
         if not isinstance(vector, list):
-            raise ProviderMalformed("The model provider did not answer with vectors.")
-        unit_vectors({"data": data}, 1, len(vector))
+            raise ProviderMalformed(_NO_VECTORS)
+        unit_vectors(answer, 1, len(vector))
         return len(vector)
-
-
-async def _call(
-    gateway: Gateway,
-    resolve: Resolve,
-    ctx: TenantContext,
-    wanted: tuple[str, Sequence[str], int | None],
-    lane: Lane,
-) -> object:
-    """What the provider answers to (model, texts, dimension asked for)."""
-    model, texts, dimension = wanted
-    fields: dict[str, object] = {
-        "model": model,
-        "input": list(texts),
-        "encoding_format": "float",
-    }
-    if dimension is not None:
-        fields["dimensions"] = dimension
-    given = Given(orjson.dumps(fields), fields)
-    route = await resolve(ctx, model)
-    departure = gateway.departure(ctx)
-    answer = await gateway.call(ctx, route, Asked(EMBEDDINGS, given), departure, lane)
-    if not isinstance(answer.body, bytes):
-        raise ProviderMalformed("The model provider did not answer with vectors.")
-    return orjson.loads(answer.body).get("data")

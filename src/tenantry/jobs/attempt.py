@@ -101,6 +101,15 @@ class Attempt:
             await self._pass(tx, "rest_job", done=done, total=total)
             await release(tx, self.job.pool)
 
+    async def done(self) -> None:
+        """The job is done; what it did is idempotent and committed, part by part.
+
+        Raises:
+            AttemptOver: this attempt is over.
+        """
+        async with self.effect():
+            pass
+
     async def note(self) -> None:
         """Write the progress down.
 

@@ -15,7 +15,7 @@ from tenantry.core.events import AuditSink, Json
 from tenantry.core.ids import DocumentId
 from tenantry.db.queries import load
 from tenantry.isolation.context import TenantContext
-from tenantry.isolation.transaction import Database
+from tenantry.isolation.transaction import Database, Transaction
 from tenantry.jobs.jobs import Jobs
 from tenantry.security.groups import audience_of
 from tenantry.vectors.shelves import enqueue_if_due
@@ -72,10 +72,7 @@ class Documents:
             NotFound: no such document in this tenant.
         """
         async with self._db.tenant(ctx, keeping=ctx.keeps_access) as tx:
-            row = await tx.row(_SQL["get_document"], document_id=document_id)
-        if row is None:
-            raise NotFound
-        return Document.of(row)
+            return await _document(tx, document_id)
 
     async def restrict(
         self, ctx: TenantContext, document_id: UUID, groups: Sequence[str]
@@ -102,10 +99,7 @@ class Documents:
             await self._audit.record(
                 ctx.event("document.restricted", "allowed", "api", str(document_id), detail)
             )
-            row = await tx.row(_SQL["get_document"], document_id=document_id)
-        if row is None:
-            raise NotFound
-        return Document.of(row)
+            return await _document(tx, document_id)
 
     async def delete(self, ctx: TenantContext, document_id: UUID) -> None:
         """Remove a document: passages, vectors, its jobs and the bytes they were given, at once.
@@ -123,3 +117,10 @@ class Documents:
             await self._audit.record(
                 ctx.event("document.deleted", "allowed", "api", str(document_id))
             )
+
+
+async def _document(tx: Transaction, document_id: UUID) -> Document:
+    row = await tx.row(_SQL["get_document"], document_id=document_id)
+    if row is None:
+        raise NotFound
+    return Document.of(row)

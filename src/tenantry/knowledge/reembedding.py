@@ -181,8 +181,7 @@ class Reembedding:
                 await attempt.rest()
                 return
         await self._clean(attempt)
-        async with attempt.effect():
-            pass
+        await attempt.done()
 
     async def _choice(self, ctx: TenantContext, wish: Wish) -> Choice:
         default = self._embedders.default_choice
@@ -271,8 +270,7 @@ class Reembedding:
     async def _clean(self, attempt: Attempt) -> None:
         """Remove the vectors of versions that were left."""
         versions = await self._embedders.versions(attempt.ctx)
-        kept = [one.number for one in (versions.active, versions.preparing) if one]
-        await self._with.shelves.tend_others(attempt.ctx, kept)
+        await self._with.shelves.tend_others(attempt.ctx, versions.kept)
         for left in versions.leaving:
             after = START
             while True:

@@ -22,7 +22,7 @@ from tenantry.core.ids import CallId, TenantId, new_id
 from tenantry.core.storable import storable
 from tenantry.isolation.context import TenantContext
 from tenantry.isolation.transaction import Database, Transaction
-from tenantry.metering.entries import Entry, Kind, append, closed, confirm
+from tenantry.metering.entries import Entry, Kind, append, closed, confirm, figures
 from tenantry.metering.once import MOST_ATTEMPTS, RequestKey, refuse_repeated
 from tenantry.metering.prices import PriceBook, Rates
 from tenantry.metering.usage import Operation, Payer, TokenUsage, ToolUsage
@@ -303,17 +303,7 @@ class Ledger:
             payer=intent.payer,
             lease_id=intent.lease_id if is_intent else None,
             key_id=ctx.actor.key_id if is_intent else None,
-            input_tokens=usage.input_tokens,
-            cached_tokens=usage.cached_tokens,
-            output_tokens=usage.output_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            cache_write_tokens=usage.cache_write_tokens,
-            cache_write_1h_tokens=usage.cache_write_1h_tokens,
-            audio_input_tokens=usage.audio_input_tokens,
-            audio_output_tokens=usage.audio_output_tokens,
-            image_tokens=usage.image_tokens,
-            cost_picousd=rates.of_tokens(usage) if rates else 0,
-            priced=rates is not None,
+            **figures(usage, rates),
         )
 
     def _embedding(

@@ -83,6 +83,11 @@ class Versions:
     preparing: Version | None
     leaving: Sequence[Version] = ()
 
+    @property
+    def kept(self) -> Sequence[int]:
+        """Numbers of those that are searched, or will be."""
+        return [one.number for one in (self.active, self.preparing) if one is not None]
+
     def find(self, number: int) -> Version | None:
         """The version of this number, unless it is gone."""
         every = (self.active, self.preparing, *self.leaving)

@@ -23,23 +23,17 @@ async def _reembed(platform: Platform, attempt: Attempt) -> None:
 
 async def _upkeep(platform: Platform, attempt: Attempt) -> None:
     await platform.upkeep.tidy_tenant(attempt.ctx)
-    await _done(attempt)
+    await attempt.done()
 
 
 async def _index(platform: Platform, attempt: Attempt) -> None:
     await platform.upkeep.tend_index(attempt.ctx)
-    await _done(attempt)
+    await attempt.done()
 
 
 async def _storage(platform: Platform, attempt: Attempt) -> None:
     await platform.storage.record(attempt.ctx)
-    await _done(attempt)
-
-
-async def _done(attempt: Attempt) -> None:
-    # Each part of upkeep is idempotent by itself, so a second attempt only finds less to do.
-    async with attempt.effect():
-        pass
+    await attempt.done()
 
 
 HANDLERS: Mapping[str, Handler] = MappingProxyType(

@@ -8,15 +8,11 @@ from pypdf.errors import DependencyError, PyPdfError
 
 from tenantry.core.errors import DocumentUnreadable, TooLarge
 from tenantry.knowledge.parse.parsed import ParsedDocument, TextBuilder
-from tenantry.knowledge.parse.pdf_tables import may_hold_tables, pages_with_tables
+from tenantry.knowledge.parse.pdf_tables import MALFORMED, may_hold_tables, pages_with_tables
 from tenantry.knowledge.parse.table import add_rows
 
 _MOST_PAGES = 5000
-# What pypdf lets through when an object is not of the kind that the format demands.
-_BROKEN = (
-    PyPdfError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
-    RecursionError, AssertionError,
-)  # fmt: skip
+_BROKEN = (PyPdfError, *MALFORMED)
 
 
 def parse_pdf(content: bytes) -> ParsedDocument:

@@ -25,11 +25,12 @@ Rows = list[list[str]]
 _LINE = re.compile(rb"[\d.]\s+(?:re|l)\b")
 _FEWEST_LINES, _MOST_LINES = 4, 5000
 _LEAST = 2  # rows and columns
-# What pdfminer lets through when an object is not of the kind that the format demands.
-_BROKEN = (
+# What readers of PDFs let through when an object is not of the kind that the format demands.
+MALFORMED = (
     ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
-    AssertionError, OSError, struct.error, zlib.error,
+    AssertionError,
 )  # fmt: skip
+_BROKEN = (*MALFORMED, OSError, struct.error, zlib.error)
 
 
 def may_hold_tables(page: PageObject) -> bool:
